@@ -1,0 +1,301 @@
+"""The command line: `aetherfusion generate`, `train` and `doctor`.
+
+Owns: the options, the order of work, and what is said when something is wrong. What is done is
+done by the other rooms, and their signatures hold the defaults. Used in lesson 00 and after 07.
+"""
+
+import inspect
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from accelerate import PartialState
+from tqdm import tqdm
+
+from . import doctor as facts
+from ._version import __version__
+from .checkpoint import load_model, load_pretrained
+from .data import make_loader
+from .generation import generate_images, label_numbers
+from .model import DiffusionTransformerUNet
+from .optimization import recommended_optimizer
+from .plots import save_images
+from .recipe import Recipe, follow
+from .sampling import SamplerStep, ddim, dpmpp_2m, heun
+from .training import training_steps
+from .writing import check_picture_format, check_writable, written_beside
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    return {name: p.default for name, p in inspect.signature(function).parameters.items()}
+
+
+# Defaults are written once, in these functions' signatures.
+SAMPLING, PICTURE = _defaults(generate_images), _defaults(save_images)
+TRAINING, MODEL = _defaults(training_steps), _defaults(DiffusionTransformerUNet)
+LOADER, OPTIMIZER = _defaults(make_loader), _defaults(recommended_optimizer)
+EPOCHS = 20
+
+
+class _Sampler(str, Enum):
+    dpmpp = "dpmpp"
+    heun = "heun"
+    ddim = "ddim"
+
+
+class _Data(str, Enum):
+    cifar10 = "cifar10"
+    shapes10 = "shapes10"
+
+
+class _Precision(str, Enum):
+    auto = "auto"
+    bf16 = "bf16"
+    fp16 = "fp16"
+    no = "no"
+
+
+SAMPLERS = {_Sampler.dpmpp: dpmpp_2m, _Sampler.heun: heun, _Sampler.ddim: ddim}
+DEFAULT_SAMPLER = next(name for name, made in SAMPLERS.items() if made is SAMPLING["sampler"])
+
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed, the same result.")]
+Weights = Annotated[
+    Path | None, typer.Option(help="A model file of aetherfusion train; else the pretrained one.")
+]
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs one command; the only place where errors become one line and an exit code.
+
+    Args:
+        args: what follows `aetherfusion` on the command line; None to ask the system.
+
+    Returns:
+        0 if all went well, 2 if something was wrong with what was asked for or with the machine,
+        130 after Ctrl-C. Any other exception is a mistake of ours and keeps its traceback.
+    """
+    # Typer's own main() would swallow the message of a KeyboardInterrupt.
+    command = typer.main.get_command(app)
+    # Click's class or Typer's copy of it, depending on the version.
+    usage_error: type[Exception] = typer.BadParameter.__bases__[0]
+    words = list(sys.argv[1:] if args is None else args) or ["--help"]
+    try:
+        with command.make_context("aetherfusion", words) as ctx:
+            command.invoke(ctx)
+    except typer.Exit as done:
+        return done.exit_code
+    except KeyboardInterrupt as stop:
+        text = _in_one_line(stop) or "stopped"
+        typer.echo(text[0].upper() + text[1:], err=True)
+        return 130
+    except BrokenPipeError:  # `aetherfusion doctor | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (usage_error, ValueError, OSError, FloatingPointError, torch.OutOfMemoryError) as error:
+        typer.echo(f"Error: {_in_one_line(error)}", err=True)
+        return 2
+    return 0
+
+
+def _in_one_line(error: BaseException) -> str:
+    text = str(error)
+    if hasattr(error, "format_message"):  # a usage error, which then names the option
+        text = f"{error.format_message()} (--help tells more)"
+    elif isinstance(error, torch.OutOfMemoryError):
+        text = "the memory of the GPU is full; lower --batch-size or -n"
+    elif isinstance(error, OSError) and error.strerror:  # without its "[Errno 28]"
+        text = error.strerror + (f": {error.filename}" if error.filename else "")
+    return " ".join(text.split())
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"aetherfusion {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _aetherfusion(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say it and stop."),
+    ] = False,
+) -> None:
+    """Makes small pictures out of noise, and learns how to.
+
+    \b
+      aetherfusion doctor                      what is here, and how fast is it?
+      aetherfusion generate horse              ten horses, in horse.png
+      aetherfusion train --data shapes10       teach a model ten shapes, without a network
+      aetherfusion generate --help             more about one command
+    """
+
+
+@app.command()
+def generate(
+    labels: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names or numbers of classes, used in turn; none for all of them."),
+    ] = None,
+    num_samples: Annotated[
+        int, typer.Option("--num-samples", "-n", min=1, max=10_000, help="How many pictures.")
+    ] = SAMPLING["num_samples"],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Picture file; by default named after the labels."),
+    ] = None,
+    seed: Seed = SAMPLING["seed"],
+    steps: Annotated[
+        int, typer.Option(min=1, max=1000, help="From noise to picture; more is slower and finer.")
+    ] = SAMPLING["steps"],
+    guidance: Annotated[
+        float, typer.Option(min=0, help="1 for none; higher is plainer to see, less varied.")
+    ] = SAMPLING["guidance_scale"],
+    interval: Annotated[
+        tuple[float, float],
+        typer.Option(metavar="LOW HIGH", help="Times between which to guide; 0 data, 1 noise."),
+    ] = SAMPLING["guidance_interval"],
+    sampler: Annotated[_Sampler, typer.Option(help="How the steps are taken.")] = DEFAULT_SAMPLER,
+    weights: Weights = None,
+    cols: Annotated[int, typer.Option(min=1, help="Pictures in a row.")] = PICTURE["cols"],
+    zoom: Annotated[int, typer.Option(min=1, max=32, help="Enlargement of pixels.")] = PICTURE[
+        "zoom"
+    ],
+) -> None:
+    """Make pictures and write them to one file.
+
+    \b
+      aetherfusion generate horse
+      aetherfusion generate cat dog -n 20 -o pets.png
+      aetherfusion generate ship --seed 7 --guidance 3
+      aetherfusion generate --weights model.safetensors
+    """
+    if not math.isfinite(guidance):
+        raise ValueError(f"--guidance must be a finite number, got {guidance}")
+    model = load_pretrained() if weights is None else load_model(weights)
+    wanted = labels or None
+    label_numbers(model, wanted, num_samples)  # a misspelt class is told before a file is made
+    if output is None:
+        names = [label.strip().lower() for label in labels or []]
+        output = Path(("-".join(names) if 0 < len(names) <= 3 else "samples") + ".png")
+    check_picture_format(output)
+    check_writable(output)
+    model = model.to(PartialState().device)
+    total = steps * math.ceil(num_samples / SAMPLING["batch_size"])
+    started = time.perf_counter()
+    with tqdm(total=total, unit="step", disable=None) as bar:  # None: only in a terminal
+
+        def advance(_: SamplerStep) -> None:
+            bar.update()
+
+        images = generate_images(
+            model,
+            num_samples,
+            labels=wanted,
+            seed=seed,
+            steps=steps,
+            guidance_scale=guidance,
+            guidance_interval=interval,
+            sampler=SAMPLERS[sampler],
+            callback=advance,
+        )
+    seconds = time.perf_counter() - started
+    with written_beside(output) as partial:
+        save_images(images, partial, cols=cols, zoom=zoom)
+    typer.echo(f"Wrote {output}: {len(images)} made in {facts.in_words(seconds)}.")
+
+
+@app.command()
+def train(
+    data: Annotated[_Data, typer.Option(help="What to learn.")] = _Data.cifar10,
+    epochs: Annotated[int, typer.Option(min=1, help="How often every image is seen.")] = EPOCHS,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = LOADER[
+        "batch_size"
+    ],
+    lr: Annotated[float, typer.Option(help="The highest learning rate.")] = OPTIMIZER["lr"],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")] = Path(
+        "model.safetensors"
+    ),
+    checkpoint_dir: Annotated[
+        Path | None,
+        typer.Option(help="State, previews and losses go here; by default runs/ and the data."),
+    ] = None,
+    seed: Seed = TRAINING["seed"],
+    precision: Annotated[
+        _Precision, typer.Option(help="Arithmetic; auto is what is fast here.")
+    ] = _Precision.auto,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the model first: for long runs on a GPU.")
+    ] = TRAINING["compile"],
+    num_images: Annotated[
+        int | None,
+        typer.Option(min=1, max=10**6, help="Images to draw (shapes10) or use at most (cifar10)."),
+    ] = None,
+    embedding_dim: Annotated[int, typer.Option(help="Size of the model, a multiple of 8.")] = MODEL[
+        "embedding_dim"
+    ],
+    num_heads: Annotated[int, typer.Option(help="Attention heads of each block.")] = MODEL[
+        "num_heads"
+    ],
+    depth: Annotated[int, typer.Option(min=0, help="Transformer blocks.")] = MODEL["depth"],
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Batches to one step: large batches in little memory.")
+    ] = TRAINING["accumulate"],
+    preview_every: Annotated[
+        int, typer.Option(min=0, metavar="STEPS", help="Draw a preview so often; 0 for never.")
+    ] = 0,
+) -> None:
+    """Train a model. Ctrl-C stops it; the same command again goes on from there.
+
+    \b
+      aetherfusion train --data shapes10 --epochs 5
+      aetherfusion train --preview-every 500
+      aetherfusion train --epochs 200 --compile -o cifar10.safetensors
+    """
+    recipe = Recipe(
+        data=data.value,
+        num_images=num_images,
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        lr=lr,
+        seed=seed,
+        embedding_dim=embedding_dim,
+        num_heads=num_heads,
+        depth=depth,
+        precision=None if precision is _Precision.auto else precision.value,
+    )
+    if output.suffix != ".safetensors":
+        raise ValueError(f"{output}: end the name of the model in .safetensors")
+    folder = checkpoint_dir or Path("runs") / data.value
+    follow(recipe, output, folder, compile=compile, preview_every=preview_every, say=typer.echo)
+
+
+@app.command()
+def doctor(
+    weights: Weights = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure for a second or two, less exactly.")
+    ] = False,
+) -> None:
+    """Say what is here, how fast it is, and what to expect of it.
+
+    \b
+      aetherfusion doctor
+      aetherfusion doctor --quick
+    """
+    facts.examine(weights, quick=quick, epochs=EPOCHS, say=typer.echo)

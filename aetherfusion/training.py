@@ -1,0 +1,357 @@
+"""How it is trained: one loop, on whatever hardware there is, that can be stopped and resumed.
+
+Owns: `train` and the generator `training_steps` under it. Built in lesson 05.
+Implements flow matching (Lipman et al. 2023, equation 23) as a plain regression of the velocity,
+with label dropout (Ho & Salimans 2022, algorithm 1).
+"""
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path as FilePath
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm.auto import tqdm
+
+from .diffusion import FLOW, Path, sample_times
+from .optimization import averaged_copy, learning_rate_factor
+from .precision import Precision, make_accelerator
+from .progress import History, Step
+from .training_state import Interruption, load_state, save_state
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+def train(
+    model: nn.Module,
+    trainloader: Iterable[Any],
+    criterion: Criterion,
+    optimizer: Optimizer,
+    num_epochs: int,
+    *,
+    callbacks: Sequence[Callable[[Step], None]] = (),
+    progress: bool = True,
+    **options: Any,
+) -> History:
+    """Trains a model to predict the velocity; afterwards it holds the averaged weights.
+
+    >>> criterion = nn.MSELoss()
+    >>> optimizer = optim.Adam(model.parameters(), lr=1e-4)
+    >>> history = train(model, trainloader, criterion, optimizer, num_epochs=50)
+
+    Args:
+        model: any module with `forward(xt, t, labels) -> velocity`. If it has a `null_label`,
+            labels are sometimes replaced by it.
+        trainloader: batches of (images, labels): images (B, C, H, W) in [-1, 1], labels (B,).
+        criterion: a loss of (prediction, target); the mean squared error is the one meant.
+        optimizer: any torch optimizer over the model's parameters. Its learning rate is the
+            highest of the run: it is warmed up and decayed from there.
+        num_epochs: how often every image is seen.
+        callbacks: each is called with every `Step`, after the weights have moved.
+        progress: whether to show a bar with loss, images/s and time left.
+        **options: passed on to `training_steps`: `checkpoint_dir` to be able to resume, and more.
+
+    Returns:
+        the `History` of the run, with a `plot()`.
+
+    Raises:
+        ValueError: if the batches, the labels or a checkpoint do not fit.
+        FloatingPointError: if the loss is no longer finite; the last good weights are kept.
+        KeyboardInterrupt: after Ctrl-C, once the step is done and the state is saved; the model
+            then holds the averaged weights so far.
+    """
+    history = History()
+    steps = training_steps(
+        model, trainloader, criterion, optimizer, num_epochs, history=history, **options
+    )
+    bar = None
+    # The loop seeds torch's global generator; the caller's is given back.
+    with torch.random.fork_rng(), contextlib.closing(steps):
+        for step in steps:
+            if bar is None:
+                hidden = not (progress and PartialState().is_main_process)
+                bar = tqdm(
+                    total=step.total_steps, initial=step.step - 1, unit="step", disable=hidden
+                )
+            bar.set_postfix_str(
+                f"loss {history.recent_loss():.4f}, {history.images_per_second():.0f} images/s",
+                refresh=False,
+            )
+            bar.update()
+            for callback in callbacks:
+                callback(step)
+    if bar is not None:
+        bar.close()
+    return history
+
+
+def training_steps(
+    model: nn.Module,
+    trainloader: Iterable[Any],
+    criterion: Criterion,
+    optimizer: Optimizer,
+    num_epochs: int,
+    *,
+    path: Path = FLOW,
+    label_dropout: float = 0.1,
+    warmup_steps: int = 50,
+    decay: float = 0.5,
+    average_exponent: float = 8.0,
+    max_grad_norm: float = 1.0,
+    accumulate: int = 1,
+    precision: Precision | None = None,
+    compile: bool = False,
+    checkpoint_dir: str | FilePath | None = None,
+    checkpoint_every: int = 500,
+    seed: int = 0,
+    history: History | None = None,
+) -> Iterator[Step]:
+    """The loop under `train`, one optimizer step at a time, for those who want to watch or stop it.
+
+    The same arguments, checkpoints included, give the same weights on the same machine, however
+    often the run was killed and started again. Seeds torch's global generator.
+
+    >>> for step in training_steps(model, trainloader, criterion, optimizer, num_epochs=1):
+    ...     print(step.step, step.loss)
+
+    Args:
+        model, trainloader, criterion, optimizer, num_epochs: as for `train`.
+        path: from data to noise.
+        label_dropout: how often a label is replaced by `model.null_label`, in [0, 1]; guidance
+            needs some.
+        warmup_steps, decay: see `learning_rate_factor`.
+        average_exponent: see `averaged_copy`.
+        max_grad_norm: longer gradients are shortened to this.
+        accumulate: batches to one optimizer step, for a large batch in little memory.
+        precision: "bf16", "fp16", "no" (float32), or None for what is fast here.
+        compile: compile the model first, a minute or more that a long run on a GPU wins back.
+        checkpoint_dir: where the state is kept; a state found there is resumed from. Without one
+            nothing is written.
+        checkpoint_every: steps between two states; one is written at the end and after Ctrl-C too.
+        seed: of order, flips, times, noise and label dropout.
+        history: filled as the run goes on; after resuming, with the steps before too.
+    """
+    if num_epochs < 1 or accumulate < 1 or checkpoint_every < 1:
+        raise ValueError("num_epochs, accumulate and checkpoint_every must be at least 1")
+    if not 0 <= label_dropout <= 1:
+        raise ValueError(f"label_dropout must be in [0, 1], got {label_dropout}")
+    history = History() if history is None else history
+    directory = None if checkpoint_dir is None else FilePath(checkpoint_dir)
+    accelerator = make_accelerator(precision, seed=seed)
+    average = averaged_copy(model, average_exponent).to(accelerator.device)
+    net, optimizer, loader = accelerator.prepare(model, optimizer, trainloader)
+    if compile:
+        net.compile()
+    steps_per_epoch = _steps_per_epoch(loader, accumulate)
+    total_steps = num_epochs * steps_per_epoch
+    rates = [group["lr"] for group in optimizer.param_groups]
+    # What makes this run this one and no other.
+    run = {
+        "num_epochs": num_epochs,
+        "steps_per_epoch": steps_per_epoch,
+        "accumulate": accumulate,
+        "seed": seed,
+        "path": path.name,
+        "learning_rates": rates,
+        "optimizer": type(optimizer.optimizer).__name__,
+        "weights": sum(p.numel() for p in model.parameters()),
+    }
+    done = 0
+
+    def keep() -> None:
+        """Writes everything that the next step depends on."""
+        if directory is not None and accelerator.is_main_process:
+            state = {
+                "run": run,
+                "done": done,
+                "model": model.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "scaler": accelerator.scaler.state_dict() if accelerator.scaler else None,
+                "history": history.as_dict(),
+            }
+            save_state(directory, state)
+
+    try:
+        state = load_state(directory, run) if directory else None
+        if state is not None:
+            done = state["done"]
+            model.load_state_dict(state["model"])
+            average.load_state_dict(state["average"])
+            optimizer.load_state_dict(state["optimizer"])
+            if accelerator.scaler:
+                accelerator.scaler.load_state_dict(state["scaler"])
+            history.load_dict(state["history"])
+        net.train()
+        with Interruption() as interruption:
+            for epoch in range(done // steps_per_epoch, num_epochs):
+                batches = _batches(loader, epoch, seed)
+                # What a resumed epoch has seen is drawn again and dropped: that alone leaves
+                # every random number, those of the user's transforms included, as it was.
+                for _ in range(done % steps_per_epoch * accumulate):
+                    next(batches)
+                for _ in range(done % steps_per_epoch, steps_per_epoch):
+                    started = time.perf_counter()
+                    factor = learning_rate_factor(
+                        done, total_steps, warmup_steps=warmup_steps, decay=decay
+                    )
+                    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                        group["lr"] = rate * factor
+                    micro_batches = list(islice(batches, accumulate))
+                    with _seeded(accelerator, seed, done):
+                        loss = _gradients(
+                            accelerator, net, micro_batches, criterion, path, label_dropout
+                        )
+                    norm = accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
+                    # A float16 scaler skips steps whose gradient overflows; nothing else may.
+                    if not math.isfinite(loss) or not (accelerator.scaler or norm.isfinite()):
+                        keep()
+                        raise FloatingPointError(_not_finite(loss, done + 1, directory))
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    average.update_parameters(model)
+                    done += 1
+                    step = Step(
+                        step=done,
+                        total_steps=total_steps,
+                        epoch=epoch,
+                        loss=loss,
+                        learning_rate=rates[0] * factor,
+                        images=sum(len(x0) for x0, _ in micro_batches) * accelerator.num_processes,
+                        seconds=time.perf_counter() - started,
+                        averaged_model=average.module,
+                    )
+                    history.append(step)
+                    if done % checkpoint_every == 0 or done == total_steps:
+                        keep()
+                    try:
+                        yield step
+                    except GeneratorExit:
+                        keep()
+                        raise
+                    if interruption.requested:
+                        keep()
+                        raise KeyboardInterrupt(_interrupted(done, total_steps, directory))
+    finally:
+        optimizer.zero_grad()
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        model.load_state_dict(average.module.state_dict())
+        # Accelerate's cast of the outputs and the compiled call were for the loop alone.
+        accelerator.unwrap_model(net, keep_fp32_wrapper=False)
+        model._compiled_call_impl = None
+        model.eval()
+
+
+def _gradients(
+    accelerator: Accelerator,
+    net: nn.Module,
+    micro_batches: list[tuple[Tensor, Tensor]],
+    criterion: Criterion,
+    path: Path,
+    label_dropout: float,
+) -> float:
+    """Adds the gradient of the mean loss of some batches to the parameters; returns that loss."""
+    null_label = getattr(accelerator.unwrap_model(net), "null_label", None)
+    total = torch.zeros((), device=accelerator.device)
+    for k, (x0, labels) in enumerate(micro_batches, start=1):
+        x0, labels = x0.to(accelerator.device), labels.to(accelerator.device)
+        if null_label == 0:  # a model without classes
+            labels = torch.zeros_like(labels)
+        else:
+            _check_labels(labels, null_label)
+        _check_images(x0, labels)
+        # Noise, xt and the target stay in float32: only the network computes in less.
+        t = sample_times(len(x0), device=x0.device)  # (B,)
+        noise = torch.randn_like(x0)
+        xt = path.mix(x0, noise, t)
+        velocity = path.velocity(x0, noise, t)
+        if null_label is not None:
+            dropped = torch.rand(len(x0), device=x0.device) < label_dropout
+            labels = torch.where(dropped, null_label, labels)
+        last = k == len(micro_batches)
+        with contextlib.nullcontext() if last else accelerator.no_sync(net):
+            loss = criterion(net(xt, t, labels), velocity) / len(micro_batches)
+            accelerator.backward(loss)
+        total += loss.detach()
+    return float(accelerator.reduce(total, reduction="mean"))
+
+
+def _check_images(x0: Tensor, labels: Tensor) -> None:
+    """Refuses what would train without complaint and come to nothing."""
+    if x0.ndim != 4 or not x0.is_floating_point() or labels.shape != (len(x0),):
+        raise ValueError(
+            "trainloader must give images (B, C, H, W), floats in [-1, 1], and labels (B,); "
+            f"got {tuple(x0.shape)} {x0.dtype} and {tuple(labels.shape)}"
+        )
+    low, high = x0.min().item(), x0.max().item()
+    if low < -1.01 or high > 1.01 or low >= 0:
+        raise ValueError(
+            f"images must be in [-1, 1], got [{low:.2f}, {high:.2f}]; "
+            "after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
+        )
+
+
+def _check_labels(labels: Tensor, null_label: int | None) -> None:
+    if null_label is not None and ((labels < 0) | (labels >= null_label)).any():
+        raise ValueError(
+            f"labels must be in [0, {null_label}), got [{labels.min()}, {labels.max()}]; "
+            "make the model with as many num_classes as the data has"
+        )
+
+
+def _steps_per_epoch(loader: Iterable[Any], accumulate: int) -> int:
+    try:
+        batches = len(loader)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ValueError("trainloader must know its length, len(trainloader)") from error
+    if batches == 0:
+        raise ValueError(
+            "trainloader has no batch: are there fewer images than its batch_size, with drop_last?"
+        )
+    return math.ceil(batches / accumulate)
+
+
+def _batches(loader: Any, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of an epoch, always the same ones for the same epoch and seed."""
+    if hasattr(loader, "set_epoch"):
+        loader.set_epoch(epoch)
+    torch.manual_seed(_mix(seed, "epoch", epoch))
+    return iter(loader)
+
+
+@contextlib.contextmanager
+def _seeded(accelerator: Accelerator, seed: int, step: int) -> Iterator[None]:
+    """All random numbers in here follow from seed, step and process (the habit of EDM2)."""
+    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(_mix(seed, "step", step, accelerator.process_index))
+        yield
+
+
+def _mix(*parts: object) -> int:
+    """A number below 2 ** 56 that is different for different parts."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest(), "big")
+
+
+def _not_finite(loss: float, step: int, directory: FilePath | None) -> str:
+    kept = "The model holds the averaged weights of the steps before"
+    if directory is not None:
+        kept += f", and {directory} the state"
+    return (
+        f"the loss or its gradient is not finite at step {step} (loss {loss}). {kept}. "
+        "Lower the learning rate, lengthen warmup_steps, or use precision='no'."
+    )
+
+
+def _interrupted(done: int, total: int, directory: FilePath | None) -> str:
+    if directory is None:
+        return f"stopped after step {done} of {total}; the model holds the averaged weights so far"
+    return f"stopped after step {done} of {total}; run the same again to go on from {directory}"

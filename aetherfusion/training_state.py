@@ -1,0 +1,99 @@
+"""What a training run leaves on disk, so that it can end as if it had never stopped.
+
+Owns: saving and loading the state of a run, and the soft landing after Ctrl-C. Used in lesson 05.
+"""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+STATE_FILE = "training_state.pt"
+
+
+def save_state(directory: Path, state: dict[str, Any]) -> None:
+    """Writes the state beside the old one and then renames it: there is always a whole one.
+
+    Args:
+        directory: made if it is not there.
+        state: tensors, numbers, strings, lists and dictionaries of them.
+
+    Raises:
+        OSError: if it cannot be written (a full disk, say); the last state is still there.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    partial = directory / (STATE_FILE + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, directory / STATE_FILE)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(
+            f"could not write the training state into {directory}: {error}. "
+            "The last state that was written is still good; make room and run the same again."
+        ) from error
+
+
+def load_state(directory: Path, run: dict[str, Any]) -> dict[str, Any] | None:
+    """The last state that was saved, or None if there is none.
+
+    Nothing in the file is executed: torch reads tensors and plain values only.
+
+    Args:
+        directory: where the run keeps its state.
+        run: what makes a run this one and no other; compared with what was saved.
+
+    Raises:
+        ValueError: if the file is damaged, or belongs to another run.
+    """
+    path = directory / STATE_FILE
+    if not path.exists():
+        return None
+    advice = f"Give another checkpoint_dir, or delete {path} to start afresh."
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        saved = state["run"]
+    except Exception as error:
+        raise ValueError(f"{path} is damaged or not a training state. {advice}") from error
+    different = [
+        f"{key} was {saved.get(key)} and is now {value}"
+        for key, value in run.items()
+        if saved.get(key) != value
+    ]
+    if different:
+        raise ValueError(f"{path} belongs to another run: {'; '.join(different)}. {advice}")
+    return state
+
+
+class Interruption:
+    """Within this context Ctrl-C (and SIGTERM) wait until the step at hand is done.
+
+    A second Ctrl-C does not wait. Outside the main thread, where signals cannot be caught, it
+    does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,171 @@
+"""How a network sees both the leaf and the tree: a U-Net with transformer blocks inside.
+
+Owns: `ResidualBlock`, `Downsample`, `Upsample` and `UNetWithAttention`. Built in lesson 03.
+Implements Ronneberger et al. 2015 (down, up, skip), with most of the work done by transformer
+blocks at a quarter of the resolution (Hoogeboom et al. 2023; Peebles & Xie 2023).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .attention import TransformerBlock, modulate
+from .positional import position_grid
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions whose result is added to the input.
+
+    A condition scales and shifts the features between them; the second convolution starts at
+    zero, so that with equal numbers of channels the block starts as the identity.
+
+    >>> ResidualBlock(64, 64, condition_dim=32)(torch.randn(2, 64, 16, 16), torch.randn(2, 32)).shape
+    torch.Size([2, 64, 16, 16])
+
+    Args:
+        in_channels, out_channels: channels before and after.
+        condition_dim: width C of the conditioning vector; None for a block without one.
+
+    Source: He et al. 2016; Dhariwal & Nichol 2021, section 3 (scale and shift).
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, condition_dim: int | None = None
+    ) -> None:
+        super().__init__()
+        self.norm1 = ChannelNorm(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = ChannelNorm(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+        self.skip: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.skip = nn.Conv2d(in_channels, out_channels, 1)
+        self.modulation: nn.Linear | None = None
+        if condition_dim is not None:
+            self.modulation = nn.Linear(condition_dim, 2 * out_channels)
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """x (B, in_channels, H, W), condition (B, C) or None, to (B, out_channels, H, W)."""
+        h = self.conv1(F.silu(self.norm1(x)))  # (B, out, H, W)
+        h = self.norm2(h)
+        if self.modulation is not None:
+            if condition is None:
+                raise ValueError("this block was made with condition_dim: give it a condition")
+            scale, shift = self.modulation(F.silu(condition))[:, :, None, None].chunk(2, dim=1)
+            h = modulate(h, scale, shift)
+        return self.skip(x) + self.conv2(F.silu(h))
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation of each pixel over its channels: (B, C, H, W) to (B, C, H, W).
+
+    The usual choice is GroupNorm; with the channels last in memory this one reads each pixel
+    once, which made it four times faster on a CPU, and it needs no number of groups.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same."""
+        x = x.permute(0, 2, 3, 1)  # (B, H, W, C): a view, where channels are last in memory
+        x = F.layer_norm(x, x.shape[-1:], self.weight, self.bias)
+        return x.permute(0, 3, 1, 2)
+
+
+class Downsample(nn.Conv2d):
+    """Halves height and width: every 2x2 pixels become one, by a learnt linear map."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=2, stride=2)
+
+
+class Upsample(nn.Sequential):
+    """Doubles height and width: every pixel becomes 2x2, by a learnt linear map."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(nn.Conv2d(in_channels, 4 * out_channels, 1), nn.PixelShuffle(2))
+
+
+class UNetWithAttention(nn.Module):
+    """Down, think, and up again, with a skip for what must not be forgotten.
+
+    Every 2x2 pixels are folded into channels; convolutions see the leaf at half the resolution,
+    with `embedding_dim // 2` channels; transformer blocks see the tree at a quarter of it, where
+    32x32 pixels are 64 tokens of width D = 3 / 2 `embedding_dim`; the way up joins both.
+
+    >>> unet = UNetWithAttention(3, 3, embedding_dim=64, num_heads=4)
+    >>> unet(torch.randn(2, 3, 32, 32)).shape
+    torch.Size([2, 3, 32, 32])
+
+    Args:
+        in_channels, out_channels: channels of the images before and after.
+        embedding_dim: the size of everything, E; a multiple of 8.
+        num_heads: heads of each transformer block.
+        condition_dim: width C of the conditioning vector; None for a network without one.
+        depth: number of transformer blocks.
+
+    Raises:
+        ValueError: for sizes that do not fit each other; on use, for images whose height or
+            width is not a multiple of 4.
+
+    Source: Ronneberger et al. 2015, figure 1; Peebles & Xie 2023 (the transformer blocks);
+    Shi et al. 2016 (folding pixels into channels and back).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        embedding_dim: int,
+        num_heads: int,
+        *,
+        condition_dim: int | None = None,
+        depth: int = 4,
+    ) -> None:
+        super().__init__()
+        if embedding_dim < 8 or embedding_dim % 8:
+            raise ValueError(f"embedding_dim must be a multiple of 8, got {embedding_dim}")
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, got {depth}")
+        width, self.token_dim = embedding_dim // 2, 3 * embedding_dim // 2
+        self.fold = nn.Sequential(
+            nn.PixelUnshuffle(2), nn.Conv2d(4 * in_channels, width, 3, padding=1)
+        )
+        self.encode = ResidualBlock(width, width, condition_dim=condition_dim)
+        self.down = Downsample(width, self.token_dim)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(self.token_dim, num_heads, condition_dim=condition_dim)
+            for _ in range(depth)
+        )
+        self.up = Upsample(self.token_dim, width)
+        self.decode = ResidualBlock(2 * width, width, condition_dim=condition_dim)
+        self.norm = ChannelNorm(width)
+        self.unfold = nn.Sequential(
+            nn.Conv2d(width, 4 * out_channels, 3, padding=1), nn.PixelShuffle(2)
+        )
+
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        """x (B, in_channels, H, W), condition (B, C) or None, to (B, out_channels, H, W)."""
+        if x.ndim != 4 or x.shape[-2] % 4 or x.shape[-1] % 4:
+            raise ValueError(
+                f"expected images (B, C, H, W) with H and W multiples of 4, got {tuple(x.shape)}"
+            )
+        x = x.contiguous(memory_format=torch.channels_last)
+        skip = self.encode(self.fold(x), condition)  # (B, E / 2, H / 2, W / 2)
+        h = self.down(skip)  # (B, D, H / 4, W / 4)
+        height, width = h.shape[-2:]
+        tokens = h.flatten(2).transpose(1, 2)  # (B, N, D), one for every 4x4 pixels
+        tokens = tokens + position_grid(height, width, self.token_dim).to(tokens)
+        for block in self.blocks:
+            tokens = block(tokens, condition)
+        h = tokens.transpose(1, 2).unflatten(2, (height, width))  # (B, D, H / 4, W / 4)
+        h = torch.cat([self.up(h), skip], dim=1)  # (B, E, H / 2, W / 2)
+        h = self.decode(h, condition)  # (B, E / 2, H / 2, W / 2)
+        return self.unfold(F.silu(self.norm(h)))  # (B, out_channels, H, W)

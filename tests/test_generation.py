@@ -1,0 +1,320 @@
+"""Pictures on demand: what is asked for, from which noise, and nothing left behind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aetherfusion.data import CIFAR10_CLASSES
+from aetherfusion.diffusion import COSINE
+from aetherfusion.generation import denoising_trajectory, generate_images, label_numbers
+from aetherfusion.model import DiffusionTransformerUNet
+from aetherfusion.sampling import SamplerStep, ddim, dpmpp_2m, heun
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    assert a.shape == b.shape, f"{tuple(a.shape)} is not {tuple(b.shape)}"
+    return float((a.detach().double() - b.detach().double()).abs().max())
+
+
+def tiny_model(num_classes: int = 10, **options: Any) -> DiffusionTransformerUNet:
+    """Not trained, but nothing in it is zero, and every label makes a difference."""
+    torch.manual_seed(0)
+    model = DiffusionTransformerUNet(8, num_classes, 8, 2, depth=1, **options)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.15 * torch.randn(parameter.shape, generator=generator))
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                module.weight.mul_(5)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> DiffusionTransformerUNet:
+    return tiny_model()
+
+
+@contextmanager
+def calls(model: nn.Module) -> Iterator[list[tuple[int, float, list[int]]]]:
+    """(images, time, labels) of every call of the model."""
+    seen: list[tuple[int, float, list[int]]] = []
+
+    def record(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        xt, t, labels = args
+        assert t.shape == labels.shape == (len(xt),) and t.min() == t.max()
+        seen.append((len(xt), float(t[0]), labels.tolist()))
+
+    hook = model.register_forward_pre_hook(record)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def numbers(model: nn.Module, labels: Any, num: int) -> list[int]:
+    return label_numbers(model, labels, num).tolist()
+
+
+def test_labels_as_people_write_them(model: DiffusionTransformerUNet) -> None:
+    assert numbers(model, None, 12) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert numbers(model, None, 3) == [0, 1, 2]
+    assert numbers(model, 7, 3) == [7, 7, 7]
+    assert numbers(model, "horse", 2) == [7, 7]
+    assert numbers(model, " Horse ", 1) == [7]
+    assert numbers(model, "7", 1) == [7]
+    assert numbers(model, ["cat", "dog"], 5) == [3, 5, 3, 5, 3]
+    assert numbers(model, (9, "frog", 0), 4) == [9, 6, 0, 9]
+    assert numbers(model, (n for n in [1, 2]), 2) == [1, 2]
+    assert numbers(model, torch.tensor([4, 2]), 3) == [4, 2, 4]
+    assert numbers(model, torch.tensor(4), 2) == [4, 4]
+    assert numbers(model, ["plane", "car", "aeroplane"], 3) == [0, 1, 0]
+    assert numbers(model, list(CIFAR10_CLASSES), 10) == list(range(10))
+    assert numbers(model, model.null_label, 1) == [10]
+
+
+def test_labels_are_called_what_the_model_calls_them() -> None:
+    model = tiny_model(3, class_names=["circle", "square", "star"])
+    assert numbers(model, ["star", "circle"], 2) == [2, 0]
+    with pytest.raises(ValueError, match="no class 'squre'; did you mean 'square'"):
+        numbers(model, "squre", 1)
+    with pytest.raises(ValueError, match="no class 'car'"):
+        numbers(model, "car", 1)
+    with pytest.raises(ValueError, match="classes have no names; ask by number, 0 to 2"):
+        numbers(tiny_model(3), "star", 1)
+
+
+def test_ten_classes_need_not_be_those_of_cifar10() -> None:
+    names = [
+        "ankle",
+        "bag",
+        "boot",
+        "coat",
+        "dress",
+        "pullover",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "trouser",
+    ]
+    model = tiny_model(10, class_names=names)
+    assert numbers(model, ["trouser", "ankle"], 2) == [9, 0]
+    with pytest.raises(ValueError, match="no class 'horse'"):
+        numbers(model, "horse", 1)
+
+
+@pytest.mark.xfail(strict=True, reason="the name asked for is lowered, the model's names are not")
+def test_names_with_capitals_are_found() -> None:
+    model = tiny_model(2, class_names=["T-shirt", "Bag"])
+    assert numbers(model, ["Bag", "t-shirt"], 2) == [1, 0]
+
+
+def test_wrong_labels_are_refused_with_what_to_do(model: DiffusionTransformerUNet) -> None:
+    with pytest.raises(ValueError, match=r"no class 'hrse'; did you mean 'horse'\?.*airplane"):
+        generate_images(model, labels="hrse")
+    with pytest.raises(ValueError, match="did you mean 'airplane'"):
+        generate_images(model, labels="airplan")
+    for label in (11, -1):
+        with pytest.raises(ValueError, match=rf"labels must be in \[0, 10\), got {label}"):
+            generate_images(model, labels=[0, label])
+    with pytest.raises(ValueError, match="3 labels for num_samples=2"):
+        generate_images(model, 2, labels=[1, 2, 3])
+    with pytest.raises(ValueError, match="0 labels for num_samples=2"):
+        generate_images(model, 2, labels=[])
+
+
+def test_options_out_of_range_are_refused(model: DiffusionTransformerUNet) -> None:
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"num_samples": 0}, "must be at least 1"),
+        ({"batch_size": 0}, "must be at least 1"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"guidance_interval": (0.9, 0.1)}, "guidance_interval"),
+    ]
+    for options, message in bad:
+        with pytest.raises(ValueError, match=message):
+            generate_images(model, **options)
+
+
+def test_the_labels_reach_the_model_in_turn(model: DiffusionTransformerUNet) -> None:
+    with calls(model) as seen:
+        generate_images(model, 3, labels=["cat", "dog"], steps=2, guidance_scale=1)
+    assert [s[2] for s in seen] == [[3, 5, 3]] * 2
+    assert [s[1] for s in seen] == [1.0, 0.5]
+    with calls(model) as seen:
+        generate_images(model, 5, steps=1, guidance_scale=2, batch_size=2)
+    assert [s[2] for s in seen] == [[0, 1, 10, 10], [2, 3, 10, 10], [4, 10]]
+
+
+def test_what_is_asked_for_is_what_comes(model: DiffusionTransformerUNet) -> None:
+    def asked(labels: Any) -> Tensor:
+        return generate_images(model, 4, labels=labels, steps=3)
+
+    mixed = asked([3, 5])
+    assert distance(mixed[0], asked(3)[0]) < 1e-5 and distance(mixed[1], asked(5)[1]) < 1e-5
+    assert distance(asked(3), asked(5)) > 0.01, "the label makes no difference"
+
+
+@pytest.mark.parametrize("sampler", [ddim, heun, dpmpp_2m])
+def test_picture_i_is_the_same_however_many_and_however_batched(
+    model: DiffusionTransformerUNet, sampler: Any
+) -> None:
+    options: dict[str, Any] = {"steps": 5, "seed": 5, "sampler": sampler}
+    eight = generate_images(model, 8, **options, batch_size=100)
+    assert distance(generate_images(model, 8, **options, batch_size=1), eight) < 1e-5
+    assert distance(generate_images(model, 8, **options, batch_size=3), eight) < 1e-5
+    assert distance(generate_images(model, 5, **options), eight[:5]) < 1e-5
+    assert distance(generate_images(model, 8, **options), eight) == 0, "not repeatable"
+
+
+def test_seeds_and_pictures_differ_from_each_other(model: DiffusionTransformerUNet) -> None:
+    starts = [
+        denoising_trajectory(model, 20, steps=1, seed=seed, labels=0).xt[0]
+        for seed in (0, 1, 2, 12345, 2**31, -1)
+    ]
+    noise = torch.cat(starts).flatten(1).double()  # (120, 192)
+    assert abs(float(noise.mean())) < 0.03 and abs(float(noise.std()) - 1) < 0.03
+    alike = torch.corrcoef(noise) - torch.eye(len(noise), dtype=noise.dtype)
+    assert alike.abs().max() < 0.4, "two pictures start from related noise"
+    images = [generate_images(model, 4, seed=seed, steps=2, labels=0) for seed in (0, 1)]
+    assert distance(*images) > 0.05
+    assert distance(images[0][:-1], images[0][1:]) > 0.05
+
+
+def test_the_noise_comes_from_the_seed_alone(model: DiffusionTransformerUNet) -> None:
+    torch.manual_seed(0)
+    first, expected = generate_images(model, 2, steps=2), torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(torch.rand(3), expected), "the global generator was used"
+    assert distance(generate_images(model, 2, steps=2), first) == 0
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 0.0, 2.5])
+def test_with_ddim_it_is_euler_on_the_guided_velocity(
+    model: DiffusionTransformerUNet, guidance_scale: float
+) -> None:
+    """From the model's own v, without x0_hat, paths or samplers."""
+    options: dict[str, Any] = {"labels": [3, 5], "steps": 4, "seed": 1, "sampler": ddim}
+    way = denoising_trajectory(model, 2, guidance_scale=guidance_scale, **options)
+    x = way.xt[0]
+    labels, null = torch.tensor([3, 5]), torch.tensor([10, 10])
+    with torch.no_grad():
+        for i, t in enumerate([1.0, 0.75, 0.5, 0.25]):
+            assert distance(way.xt[i], x) < 1e-4
+            time = torch.full((2,), t)
+            with_label, without = model(x, time, labels), model(x, time, null)
+            v = without + guidance_scale * (with_label - without)
+            assert distance(way.x0_hat[i], x - t * v) < 1e-4
+            x = x - 0.25 * v
+    assert distance(way.images, ((x + 1) / 2).clamp(0, 1)) < 1e-4
+    images = generate_images(model, 2, guidance_scale=guidance_scale, **options)
+    assert distance(images, way.images) == 0
+
+
+def test_on_the_cosine_path_it_is_a_rotation(model: DiffusionTransformerUNet) -> None:
+    """There v 2 / pi stands at right angles to xt, and ddim turns one towards the other."""
+    way = denoising_trajectory(
+        model, 2, labels=3, steps=4, guidance_scale=1, sampler=ddim, path=COSINE
+    )
+    x, angle = way.xt[0], math.pi / 2 / 4
+    with torch.no_grad():
+        for i, t in enumerate([1.0, 0.75, 0.5, 0.25]):
+            assert distance(way.xt[i], x) < 1e-4
+            v = 2 / math.pi * model(x, torch.full((2,), t), torch.tensor([3, 3]))
+            x = math.cos(angle) * x - math.sin(angle) * v
+    assert distance(way.images, ((x + 1) / 2).clamp(0, 1)) < 1e-4
+
+
+def test_path_and_sampler_and_steps_are_passed_on(model: DiffusionTransformerUNet) -> None:
+    # With 5 steps, as 3 would leave dpmpp_2m none to remember in: its ends are those of ddim.
+    plain = generate_images(model, 2, steps=5)
+    for other in ({"path": COSINE}, {"sampler": ddim}, {"steps": 4}, {"guidance_scale": 4.0}):
+        assert distance(generate_images(model, 2, **{"steps": 5, **other}), plain) > 1e-3, other
+    with calls(model) as seen:
+        generate_images(model, 2, steps=3, sampler=heun, guidance_scale=1)
+    assert len(seen) == 5
+
+
+def test_guidance_interval_saves_calls(model: DiffusionTransformerUNet) -> None:
+    with calls(model) as seen:
+        generate_images(model, 2, steps=4, guidance_interval=(0.3, 0.8), sampler=ddim)
+    assert [(s[0], s[1]) for s in seen] == [(2, 1.0), (4, 0.75), (4, 0.5), (2, 0.25)]
+
+
+@pytest.mark.parametrize("batch_size", [2, 100])
+def test_what_comes_back_is_a_plain_float_tensor_in_unit_range(
+    model: DiffusionTransformerUNet, batch_size: int
+) -> None:
+    images = generate_images(model, 5, steps=2, guidance_scale=30.0, batch_size=batch_size)
+    assert images.shape == (5, 3, 8, 8)
+    assert images.dtype == torch.float32 and images.device.type == "cpu"
+    assert images.min() == 0 and images.max() == 1, "guided far beyond the range, and clamped"
+    assert not images.requires_grad and not images.is_inference()
+    weight = torch.ones((), requires_grad=True)
+    (images * weight).sum().backward()  # refused for tensors of inference mode
+    assert len(images) == len(list(images)) == 5
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.is_grad_enabled()
+
+
+def test_trajectory_is_the_way_to_the_images(model: DiffusionTransformerUNet) -> None:
+    options: dict[str, Any] = {"labels": "horse", "steps": 5, "seed": 3}
+    way = denoising_trajectory(model, 2, **options)
+    assert distance(way.images, generate_images(model, 2, **options)) < 1e-6
+    assert way.xt.shape == (6, 2, 3, 8, 8) and way.x0_hat.shape == (5, 2, 3, 8, 8)
+    expected = torch.tensor([1, 0.8, 0.6, 0.4, 0.2, 0], dtype=torch.float64)
+    assert distance(way.times, expected) < 1e-12
+    assert distance((way.xt[-1] + 1) / 2, way.images) < 1e-6, "the last xt is the image"
+    assert distance(((way.x0_hat[-1] + 1) / 2).clamp(0, 1), way.images) < 1e-5
+    # On the straight path, xt is x0_hat and the noise it implies: the first step, by hand.
+    assert distance(way.xt[1], 0.2 * way.x0_hat[0] + 0.8 * way.xt[0]) < 1e-5
+    (way.xt[0] * torch.ones((), requires_grad=True)).sum().backward()
+
+
+def test_callback_sees_every_step_of_every_batch(model: DiffusionTransformerUNet) -> None:
+    seen: list[SamplerStep] = []
+    generate_images(model, 5, steps=3, batch_size=2, callback=seen.append)
+    assert [(s.index, s.num_steps, len(s.xt)) for s in seen] == [
+        (i, 3, n) for n in (2, 2, 1) for i in range(3)
+    ]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_mode_of_the_model_is_restored(training: bool) -> None:
+    model = tiny_model().train(training)
+    modes: list[bool] = []
+
+    def stop(_: SamplerStep) -> None:
+        raise KeyboardInterrupt
+
+    generate_images(model, 1, steps=1, callback=lambda _: modes.append(model.training))
+    assert modes == [False] and model.training is training
+    with pytest.raises(KeyboardInterrupt):
+        generate_images(model, 1, steps=1, callback=stop)
+    assert model.training is training and torch.is_grad_enabled()
+
+
+def test_a_model_without_classes() -> None:
+    model = tiny_model(num_classes=0)
+    images = generate_images(model, 3, steps=2)
+    assert images.shape == (3, 3, 8, 8) and images.std() > 0.01
+    assert distance(generate_images(model, 3, steps=2, guidance_scale=1.0), images) < 1e-5
+    with pytest.raises(ValueError):
+        generate_images(model, 1, labels=3)
+    with pytest.raises(ValueError, match=r"no names|no classes"):
+        generate_images(model, 1, labels="cat")
+
+
+def test_progress_counts_images(
+    model: DiffusionTransformerUNet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate_images(model, 5, steps=1, batch_size=2)
+    assert capsys.readouterr().err == ""
+    generate_images(model, 5, steps=1, batch_size=2, progress=True)
+    assert "5/5" in capsys.readouterr().err

@@ -1,0 +1,470 @@
+"""The samplers where the answer is known: Gaussian data, a mixture, and diffusers' schedulers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from aetherfusion.diffusion import COSINE, FLOW, Path
+from aetherfusion.sampling import (
+    Sampler,
+    SamplerStep,
+    ddim,
+    dpmpp_2m,
+    guided,
+    heun,
+    time_grid,
+)
+
+PATHS = [pytest.param(FLOW, id="flow"), pytest.param(COSINE, id="cosine")]
+SAMPLERS = [ddim, heun, dpmpp_2m]
+Denoiser = Callable[[Tensor, Tensor], Tensor]
+
+COSINE_AT_ONE = "in float64 log(alpha(1) / sigma(1)) of COSINE is -37 and not minus infinity"
+PRECISION = [
+    pytest.param(s, p, id=f"{s.__name__}-{p.name}", marks=wrong)
+    for s in SAMPLERS
+    for p in (FLOW, COSINE)
+    for wrong in [
+        [pytest.mark.xfail(strict=True, reason=COSINE_AT_ONE)]
+        if (s, p) == (dpmpp_2m, COSINE)
+        else []
+    ]
+]
+
+
+def distance(a: Tensor, b: Tensor) -> float:
+    assert a.shape == b.shape, f"{tuple(a.shape)} is not {tuple(b.shape)}"
+    return float((a.detach().double() - b.detach().double()).abs().max())
+
+
+def some(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def grid(steps: int, high: float = 1.0, low: float = 0.0) -> Tensor:
+    return torch.linspace(high, low, steps + 1, dtype=torch.float64)
+
+
+def alpha_sigma(path: Path, t: float) -> tuple[float, float]:
+    """Written out again, so that a wrong schedule cannot hide in both the sampler and the test."""
+    if path is FLOW:
+        return 1 - t, t
+    return math.cos(math.pi / 2 * t), math.sin(math.pi / 2 * t)
+
+
+# Gaussian data N(MEAN, COVARIANCE), for which everything is known.
+AXES = torch.linalg.qr(some(3, 3, seed=7))[0]
+VARIANCES = torch.tensor([0.05, 0.5, 2.0], dtype=torch.float64)
+COVARIANCE = AXES @ torch.diag(VARIANCES) @ AXES.T
+MEAN = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
+
+
+def gaussian_denoiser(path: Path) -> Denoiser:
+    """E[x0 | xt] = mean + alpha S (alpha^2 S + sigma^2)^-1 (xt - alpha mean)."""
+
+    def denoise(xt: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = alpha_sigma(path, float(t))
+        total = alpha**2 * COVARIANCE + sigma**2 * torch.eye(3, dtype=xt.dtype)
+        return MEAN + alpha * torch.linalg.solve(total, (xt - alpha * MEAN).T).T @ COVARIANCE
+
+    return denoise
+
+
+def gaussian_flow(path: Path, x: Tensor, t: float, t_next: float) -> Tensor:
+    """The exact solution of dx/dt = E[v | x]: each axis is stretched with its spread."""
+    alpha, sigma = alpha_sigma(path, t)
+    alpha_next, sigma_next = alpha_sigma(path, t_next)
+    before = (alpha**2 * VARIANCES + sigma**2).sqrt()
+    after = (alpha_next**2 * VARIANCES + sigma_next**2).sqrt()
+    return alpha_next * MEAN + (x - alpha * MEAN) @ AXES @ torch.diag(after / before) @ AXES.T
+
+
+def test_the_denoiser_of_these_tests_is_the_regression() -> None:
+    x0 = MEAN + some(200_000, 3) @ torch.linalg.cholesky(COVARIANCE).T
+    xt = 0.6 * x0 + 0.4 * some(200_000, 3, seed=1)
+    design = torch.cat([torch.ones(len(xt), 1, dtype=xt.dtype), xt], 1)
+    found = design @ torch.linalg.lstsq(design, x0).solution
+    expected = gaussian_denoiser(FLOW)(xt, torch.tensor(0.4))
+    assert (found - expected).square().mean().sqrt() < 0.01
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("sampler", "tolerance"), [(ddim, 0.1), (heun, 2e-3), (dpmpp_2m, 1e-2)])
+def test_gaussian_data_come_out(sampler: Sampler, tolerance: float, path: Path) -> None:
+    """The denoiser is affine, and so is the sampler: x A + b, whose mean and covariance we know."""
+    denoise, times = gaussian_denoiser(path), time_grid(80)
+    b = sampler(denoise, torch.zeros(1, 3, dtype=torch.float64), times, path=path)
+    a = sampler(denoise, torch.eye(3, dtype=torch.float64), times, path=path) - b
+    assert distance(b[0], MEAN) < tolerance
+    assert distance(a.T @ a, COVARIANCE) < tolerance
+    # It is affine, and it is the exact map, not another one with the same covariance.
+    x = some(6, 3, seed=2)
+    assert distance(sampler(denoise, x, times, path=path), x @ a + b) < 1e-10
+    assert distance(x @ a + b, gaussian_flow(path, x, 1, 0)) < 3 * tolerance
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_drawn_samples_have_the_mean_and_covariance_of_the_data(
+    sampler: Sampler, path: Path
+) -> None:
+    x = sampler(gaussian_denoiser(path), some(20_000, 3, seed=3), time_grid(200), path=path)
+    assert distance(x.mean(0), MEAN) < 0.05
+    assert distance(torch.cov(x.T), COVARIANCE) < 0.1
+
+
+def order(sampler: Sampler, path: Path, high: float, low: float, first: int) -> float:
+    """Minus the slope of log(error) over log(steps), by least squares."""
+    x, steps = some(20, 3, seed=4), [first * 2**i for i in range(4)]
+    expected = gaussian_flow(path, x, high, low)
+    errors = [
+        distance(sampler(gaussian_denoiser(path), x, grid(n, high, low), path=path), expected)
+        for n in steps
+    ]
+    logs = torch.tensor([[math.log(n), math.log(e)] for n, e in zip(steps, errors, strict=True)])
+    return -float(torch.cov(logs.T)[0, 1] / torch.var(logs[:, 0]))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("sampler", "high", "low", "first", "expected"),
+    [
+        (ddim, 1.0, 0.0, 20, 1.0),
+        (ddim, 0.9, 0.1, 20, 1.0),
+        (heun, 1.0, 0.0, 20, 2.0),
+        (heun, 0.9, 0.1, 20, 2.0),
+        (dpmpp_2m, 0.9, 0.1, 20, 2.0),
+        # Near both ends lambda runs away, and the error goes with log(n) / n^2: slowly to 2.
+        (dpmpp_2m, 1.0, 0.0, 160, 1.75),
+    ],
+)
+def test_order_of_convergence(
+    sampler: Sampler, path: Path, high: float, low: float, first: int, expected: float
+) -> None:
+    assert abs(order(sampler, path, high, low, first) - expected) < 0.2
+
+
+def mixture_denoiser(path: Path) -> Denoiser:
+    """E[x0 | xt] for 0.3 N(-1, 0.2^2) + 0.7 N(1.5, 0.4^2): not affine."""
+    weights, means, spreads = torch.tensor(
+        [[0.3, 0.7], [-1.0, 1.5], [0.2, 0.4]], dtype=torch.float64
+    )
+
+    def denoise(xt: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = alpha_sigma(path, float(t))
+        variance = alpha**2 * spreads**2 + sigma**2
+        away = xt[..., None] - alpha * means
+        share = (weights.log() - variance.log() / 2 - away**2 / variance / 2).softmax(-1)
+        return (share * (means + alpha * spreads**2 / variance * away)).sum(-1)
+
+    return denoise
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("sampler", "tolerance"), [(ddim, 0.03), (heun, 2e-4), (dpmpp_2m, 1e-3)])
+def test_a_mixture_agrees_with_scipy(sampler: Sampler, tolerance: float, path: Path) -> None:
+    solve_ivp = pytest.importorskip("scipy.integrate").solve_ivp
+    denoise, x = mixture_denoiser(path), torch.linspace(-2, 2, 9, dtype=torch.float64)
+
+    def velocity(t: float, x: Any) -> Any:
+        x = torch.as_tensor(x)
+        x0_hat = denoise(x, torch.tensor(t))
+        alpha, sigma = alpha_sigma(path, t)
+        d_alpha, d_sigma = (-1.0, 1.0)
+        if path is COSINE:
+            d_alpha, d_sigma = -math.pi / 2 * sigma, math.pi / 2 * alpha
+        return (d_alpha * x0_hat + d_sigma * (x - alpha * x0_hat) / sigma).numpy()
+
+    solution = solve_ivp(velocity, (0.95, 0.05), x.numpy(), rtol=1e-9, atol=1e-10)
+    expected = torch.as_tensor(solution.y[:, -1])
+    assert distance(expected, x) > 0.2
+    assert distance(sampler(denoise, x, grid(200, 0.95, 0.05), path=path), expected) < tolerance
+
+
+def test_on_the_straight_path_ddim_is_euler() -> None:
+    denoise, times = mixture_denoiser(FLOW), grid(13)
+    x = expected = some(10)
+    for t, t_next in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
+        velocity = (expected - denoise(expected, torch.tensor(t, dtype=x.dtype))) / t
+        expected = expected + (t_next - t) * velocity
+    assert distance(ddim(denoise, x, times), expected) < 1e-12
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_first_and_last_step_of_dpmpp_are_those_of_ddim(path: Path) -> None:
+    x = some(10)
+    for times in (grid(1), grid(1, 0.9, 0.2), grid(1, 0.5, 0.0)):
+        expected = ddim(mixture_denoiser(path), x, times, path=path)
+        assert distance(dpmpp_2m(mixture_denoiser(path), x, times, path=path), expected) < 1e-12
+    # Later steps use their memory.
+    ours, first_order = (s(mixture_denoiser(path), x, grid(5), path=path) for s in (dpmpp_2m, ddim))
+    assert distance(ours, first_order) > 0.01
+
+
+@pytest.mark.parametrize(("sampler", "path"), PRECISION)
+def test_the_precision_of_the_times_does_not_show(sampler: Sampler, path: Path) -> None:
+    """alpha(1) is 0, not whatever cos(pi / 2) is rounded to."""
+    x, times = some(10), grid(8)
+    ours = sampler(mixture_denoiser(path), x, times, path=path)
+    assert distance(sampler(mixture_denoiser(path), x, times.float(), path=path), ours) < 1e-4
+
+
+# The same fake network for them and for us: a velocity that is not affine.
+WEIGHT = some(4, 4, seed=5)
+
+
+def fake_velocity(xt: Tensor, t: Tensor) -> Tensor:
+    return torch.tanh(xt @ WEIGHT.to(xt)) * (1 + t.to(xt)) - 0.5 * xt
+
+
+def fake_denoiser(path: Path) -> Denoiser:
+    def denoise(xt: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = alpha_sigma(path, float(t))
+        if path is FLOW:
+            return xt - sigma * fake_velocity(xt, t)
+        return alpha * xt - sigma * 2 / math.pi * fake_velocity(xt, t)
+
+    return denoise
+
+
+def our_way(sampler: Sampler, x: Tensor, times: Tensor, path: Path) -> list[Tensor]:
+    way: list[Tensor] = []
+    last = sampler(
+        fake_denoiser(path), x, times, path=path, callback=lambda step: way.append(step.xt)
+    )
+    return [*way, last]
+
+
+def same_way(ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> None:
+    assert len(ours) == len(theirs)
+    for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        assert distance(a, b) < tolerance, f"after step {i}"
+    assert distance(ours[0], ours[-1]) > 0.1
+
+
+@pytest.fixture(scope="module")
+def diffusers() -> Any:
+    return pytest.importorskip("diffusers", reason="compares with diffusers' schedulers")
+
+
+TIMES = [grid(12), time_grid(12, shift=3.0), grid(12, 0.9, 0.0)]
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_ddim_agrees_with_diffusers_euler(diffusers: Any, times: Tensor) -> None:
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
+    scheduler.set_timesteps(sigmas=times[:-1].tolist())
+    x = some(5, 4).float()
+    theirs = [x]
+    for t in scheduler.timesteps:
+        v = fake_velocity(theirs[-1], t / 1000)
+        theirs.append(scheduler.step(v, t, theirs[-1]).prev_sample)
+    same_way(our_way(ddim, x, times, FLOW), theirs, 2e-5)
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_heun_agrees_with_diffusers(diffusers: Any, times: Tensor) -> None:
+    scheduler = diffusers.FlowMatchHeunDiscreteScheduler()
+    scheduler.set_timesteps(12)
+    # Its own grid ends at 0.001: give it ours, each inner time twice, as it does.
+    sigmas = torch.cat([times[:1], times[1:-1].repeat_interleave(2), times[-1:]]).float()
+    scheduler.sigmas = sigmas
+    scheduler.timesteps = 1000 * torch.cat([times[:1], times[1:-1].repeat_interleave(2)]).float()
+    scheduler.set_begin_index(0)
+    x = some(5, 4).float()
+    theirs, now = [x], x
+    for t in scheduler.timesteps:
+        now = scheduler.step(fake_velocity(now, t / 1000), t, now).prev_sample
+        if scheduler.state_in_first_order:
+            theirs.append(now)
+    # The last step is of first order for both of us; it leaves their state open.
+    theirs.append(now)
+    same_way(our_way(heun, x, times, FLOW), theirs, 2e-5)
+
+
+@pytest.mark.parametrize("times", TIMES)
+def test_dpmpp_agrees_with_diffusers_on_flow(diffusers: Any, times: Tensor) -> None:
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        use_flow_sigmas=True,
+        prediction_type="flow_prediction",
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        lower_order_final=False,
+        final_sigmas_type="zero",
+    )
+    scheduler.set_timesteps(12)
+    scheduler.sigmas = times.float()  # its own grid begins at 0.999
+    scheduler.set_begin_index(0)
+    x = some(5, 4).float()
+    theirs = [x]
+    for i, t in enumerate(scheduler.timesteps):
+        v = fake_velocity(theirs[-1], times[i])
+        theirs.append(scheduler.step(v, t, theirs[-1]).prev_sample)
+    same_way(our_way(dpmpp_2m, x, times, FLOW), theirs, 2e-5)
+
+
+def test_dpmpp_agrees_with_diffusers_on_cosine(diffusers: Any) -> None:
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        prediction_type="v_prediction",
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        lower_order_final=False,
+        final_sigmas_type="zero",
+    )
+    scheduler.set_timesteps(12)
+    times = grid(12, 0.95, 0.0)
+    scheduler.sigmas = torch.tan(math.pi / 2 * times).float()  # sigma / alpha
+    scheduler.set_begin_index(0)
+    x = some(5, 4).float()
+    theirs = [x]
+    for i, t in enumerate(scheduler.timesteps):
+        v = 2 / math.pi * fake_velocity(theirs[-1], times[i])
+        theirs.append(scheduler.step(v, t, theirs[-1]).prev_sample)
+    same_way(our_way(dpmpp_2m, x, times, COSINE), theirs, 2e-5)
+
+
+def test_ddim_agrees_with_diffusers_on_cosine(diffusers: Any) -> None:
+    scheduler = diffusers.DDIMScheduler(
+        num_train_timesteps=1000,
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        clip_sample=False,
+    )
+    after = torch.arange(1, 1001, dtype=torch.float64) / 1000  # their step 0 is noisy already
+    scheduler.alphas_cumprod = torch.cos(math.pi / 2 * after) ** 2
+    scheduler.set_timesteps(10)
+    x = some(5, 4)
+    theirs = [x]
+    for k in scheduler.timesteps:
+        v = 2 / math.pi * fake_velocity(theirs[-1], after[k])
+        theirs.append(scheduler.step(v, int(k), theirs[-1]).prev_sample)
+    same_way(our_way(ddim, x, grid(10), COSINE), theirs, 1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 18])
+@pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
+def test_time_grid_is_the_formula_of_stable_diffusion_3(steps: int, shift: float) -> None:
+    """t_m = sqrt(m/n) t / (1 + (sqrt(m/n) - 1) t), Esser et al. 2024, equation 23."""
+    times = time_grid(steps, shift=shift)
+    assert times.dtype == torch.float64 and times.shape == (steps + 1,)
+    assert times[0] == 1 and times[-1] == 0 and (times.diff() < 0).all()
+    for i, t in enumerate(times.tolist()):
+        even = 1 - i / steps
+        assert abs(t - shift * even / (1 + (shift - 1) * even)) < 1e-12
+    if steps == 18 and shift == 3.0:
+        assert (times > 0.5).sum() > 13, "more of the steps at high noise"
+    assert torch.equal(time_grid(steps), time_grid(steps, shift=1.0))
+
+
+@pytest.mark.parametrize(("sampler", "calls"), [(ddim, 7), (heun, 13), (dpmpp_2m, 7)])
+@pytest.mark.parametrize("path", PATHS)
+def test_callback_records_every_step(sampler: Sampler, calls: int, path: Path) -> None:
+    asked: list[float] = []
+    fake = fake_denoiser(path)
+
+    def denoise(xt: Tensor, t: Tensor) -> Tensor:
+        assert t.shape == ()
+        asked.append(float(t))
+        return fake(xt, t)
+
+    x, times = some(5, 4), grid(7)
+    records: list[SamplerStep] = []
+    last = sampler(denoise, x, times, path=path, callback=records.append)
+    assert len(asked) == calls and min(asked) > 0
+    assert [r.index for r in records] == list(range(7))
+    assert {r.num_steps for r in records} == {7}
+    assert [float(r.t) for r in records] == times[:-1].tolist()
+    assert distance(records[0].xt, x) == 0
+    for record in records:
+        assert record.t.shape == ()
+        assert distance(record.x0_hat, fake(record.xt, record.t)) < 1e-15
+    assert distance(records[-1].x0_hat, last) < 1e-12, "the last step goes to what it sees"
+    assert distance(sampler(fake, x, times, path=path), last) == 0, "without a callback the same"
+    assert distance(x, some(5, 4)) == 0, "the noise was overwritten"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_dtype_and_shape_follow_the_noise(sampler: Sampler, dtype: torch.dtype) -> None:
+    x = some(2, 3, 5, 4).to(dtype)
+    result = sampler(fake_denoiser(FLOW), x, grid(4))
+    assert result.dtype == dtype and result.shape == x.shape
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(
+    "times",
+    [[0.0, 1.0], [1.0, 0.5, 0.5, 0.0], [1.0], [1.5, 0.0], [1.0, -0.1], [[1.0, 0.0], [1.0, 0.0]]],
+)
+def test_samplers_refuse_times_that_do_not_fall(sampler: Sampler, times: list[float]) -> None:
+    with pytest.raises(ValueError, match="times must fall from at most 1 to at least 0"):
+        sampler(fake_denoiser(FLOW), some(5, 4), torch.tensor(times))
+
+
+def test_time_grid_refuses_what_makes_no_sense() -> None:
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+        time_grid(0)
+    with pytest.raises(ValueError, match="shift must be positive, got 0"):
+        time_grid(4, shift=0)
+
+
+class LabelledFake:
+    """Says label + xt, and counts the images it was shown."""
+
+    null_label = 9
+
+    def __init__(self) -> None:
+        self.images: list[int] = []
+
+    def __call__(self, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        assert len(labels) == len(xt)
+        self.images.append(len(xt))
+        return xt * (1 + t.to(xt)) + labels[:, None].to(xt)
+
+
+def test_guidance_goes_from_any_label_towards_the_label() -> None:
+    x, labels, t = some(3, 4), torch.tensor([2, 0, 5]), torch.tensor(0.5)
+    null = torch.full((3,), LabelledFake.null_label)
+    plain = LabelledFake()
+    with_label, without = plain(x, t, labels), plain(x, t, null)
+    for scale, expected in [
+        (1.0, with_label),
+        (0.0, without),
+        (3.0, without + 3 * (with_label - without)),
+        (0.5, (with_label + without) / 2),
+    ]:
+        fake = LabelledFake()
+        ours = guided(fake, labels, fake.null_label, scale)(x, t)
+        assert distance(ours, expected) < 1e-12, f"scale {scale}"
+        assert sum(fake.images) == (3 if scale == 1 else 6), "images shown to the model"
+
+
+def test_guidance_keeps_to_its_interval() -> None:
+    fake, x, labels = LabelledFake(), some(3, 4), torch.tensor([2, 0, 5])
+    steer = guided(fake, labels, fake.null_label, 2.0, (0.25, 0.75))
+    for time, images in [(1.0, 3), (0.8, 3), (0.7, 6), (0.3, 6), (0.2, 3), (0.0, 3)]:
+        fake.images.clear()
+        t = torch.tensor(time)
+        ours = steer(x, t)
+        assert sum(fake.images) == images, f"at time {time}"
+        if images == 3:
+            assert distance(ours, fake(x, t, labels)) == 0, "outside the scale is 1"
+    always = guided(fake, labels, fake.null_label, 2.0)
+    for time in (0.0, 1.0):
+        fake.images.clear()
+        always(x, torch.tensor(time))
+        assert sum(fake.images) == 6, "the whole of [0, 1] unless told"
+
+
+@pytest.mark.parametrize("interval", [(-0.1, 1.0), (0.0, 1.1), (0.7, 0.3)])
+def test_guidance_refuses_intervals_that_are_none(interval: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match="guidance_interval must be 0 <= low <= high <= 1"):
+        guided(LabelledFake(), torch.tensor([1]), 9, 2.0, interval)
