@@ -29,8 +29,6 @@ from .sampling import ddim, dpmpp_2m, guided, heun, time_grid
 from .training import train, training_steps
 from .unet import UNetWithAttention
 
-
-
 __all__ = [
     "CIFAR10_CLASSES",
     "COSINE",

@@ -64,9 +64,7 @@ def save_model(
     return path
 
 
-def load_model(
-    path: str | Path, *, device: torch.device | str = "cpu"
-) -> DiffusionTransformerUNet:
+def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> DiffusionTransformerUNet:
     """Reads a model that `save_model` wrote, in float32 and ready to generate.
 
     >>> model = load_model("horses.safetensors")
@@ -86,7 +84,7 @@ def load_model(
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             # Tensors of safe_open live in the file's mapping: copy them out in float32.
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}
+            weights = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} is cut short or is no safetensors file ({error}); copy or download it again"
@@ -100,7 +98,8 @@ def load_model(
         model = DiffusionTransformerUNet(**json.loads(header["config"]))
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"the weights in {path} do not fit its header: {error}") from error
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"the weights in {path} do not fit its header: {reason}") from error
     return model.to(device).eval()
 
 
@@ -125,12 +124,14 @@ def load_pretrained(
         ValueError: if there is none of that name.
     """
     folder = files("aetherfusion") / "weights"
+    entries = folder.iterdir() if folder.is_dir() else ()
     known = sorted(
         entry.name.removesuffix(".safetensors")
-        for entry in folder.iterdir()
+        for entry in entries
         if entry.name.endswith(".safetensors")
     )
     if name not in known:
-        raise ValueError(f"there is no pretrained model {name!r}; there is {', '.join(known)}")
+        there_is = f"there is {', '.join(known)}" if known else "the package came without any"
+        raise ValueError(f"there is no pretrained model {name!r}; {there_is}")
     with as_file(folder / f"{name}.safetensors") as path:
         return load_model(path, device=device)

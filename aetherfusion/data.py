@@ -26,7 +26,7 @@ from .shapes import SHAPES10_CLASSES as SHAPES10_CLASSES  # handed on: import it
 from .shapes import draw_shapes10
 
 CIFAR10_CLASSES: tuple[str, ...] = tuple(
-    "airplane automobile bird cat deer dog frog horse ship truck".split()
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 )
 
 
@@ -54,7 +54,7 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images.float() * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-class ImageTensors(Dataset[tuple[Tensor, int]]):
+class ImageTensors(Dataset[Any]):
     """A whole image data set in one tensor, so that a batch is one indexing operation.
 
         dataset = ImageTensors(images, labels, ("cat", "dog"), flip=True).to("cuda")
@@ -140,7 +140,7 @@ class ImageTensors(Dataset[tuple[Tensor, int]]):
         )
 
 
-class _WholeBatches(Dataset[tuple[Tensor, Tensor]]):
+class _WholeBatches(Dataset[Any]):
     """Lets a `DataLoader` ask once for each batch, in place of once for each image."""
 
     def __init__(self, dataset: ImageTensors) -> None:
@@ -156,7 +156,7 @@ class _WholeBatches(Dataset[tuple[Tensor, Tensor]]):
         return self.dataset.batch(indices)
 
 
-def _as_it_is(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _as_it_is(batch: Any) -> Any:
     return batch
 
 

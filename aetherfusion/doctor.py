@@ -137,7 +137,7 @@ def training_speed(seconds: float = 5.0) -> float:
     optimizer = recommended_optimizer(model)
     steps = training_steps(model, loader, nn.MSELoss(), optimizer, num_epochs=50)
     measured: list[float] = []
-    with torch.random.fork_rng(), contextlib.closing(steps):  # type: ignore[type-var]
+    with torch.random.fork_rng(), contextlib.closing(steps):
         for step in steps:
             if step.step > 3:  # the first ones allocate memory and choose kernels
                 measured.append(step.seconds)

@@ -4,9 +4,11 @@ Owns: `generate_images`, `denoising_trajectory` and `label_numbers`. Built in le
 """
 
 import difflib
+import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +48,7 @@ def generate_images(
         model: a trained `DiffusionTransformerUNet`.
         num_samples: how many pictures.
         labels: numbers or names of classes, used in turn; one for all of one class; None for
-            every class in turn.
+            every class in turn. `model.null_label` asks for a picture of any class.
         seed: of the noise. Picture i follows from `seed`, i, its label and the options alone:
             it is the same however many are made, and whatever `batch_size` or device.
         steps: of the sampler; more is slower and, up to a point, finer.
@@ -70,6 +72,9 @@ def generate_images(
             f"num_samples and batch_size must be at least 1, got {num_samples} and {batch_size}"
         )
     numbers = label_numbers(model, labels, num_samples)
+    null_label: Any = model.null_label
+    if null_label == 0:
+        guidance_scale = 1.0  # there is no label to steer by
     times = time_grid(steps)
     device = next(model.parameters()).device
     was_training = model.training
@@ -86,35 +91,33 @@ def generate_images(
             for start in range(0, num_samples, batch_size):
                 indices = range(start, min(start + batch_size, num_samples))
                 batch_labels = numbers[start : start + batch_size].to(device)
-                guide = guided(
-                    denoise, batch_labels, model.null_label, guidance_scale, guidance_interval
-                )
+                guide = guided(denoise, batch_labels, null_label, guidance_scale, guidance_interval)
                 x = starting_noise(model, indices, seed).to(device)
                 x0 = sampler(guide, x, times, path=path, callback=callback)
                 batches.append(to_unit(x0).cpu())
                 bar.update(len(indices))
     finally:
         model.train(was_training)
-    # A plain copy: tensors made in inference mode refuse later autograd.
-    return torch.cat(batches).clone()
+    return torch.cat(batches)
 
 
-def starting_noise(model: nn.Module, indices: Sequence[int], seed: int) -> Tensor:
-    """Noise (len(indices), channels, H, W), each image's from a generator of its own, on the CPU."""
+def starting_noise(model: Any, indices: Sequence[int], seed: int) -> Tensor:
+    """(len(indices), channels, H, W), each image from a generator of its own, on the CPU."""
     shape = (model.channels, model.image_size, model.image_size)
-    return torch.stack(
-        [
-            # The generator keeps 32 bits of its seed: spread neighbouring seeds over them.
-            torch.randn(
-                shape, generator=torch.Generator().manual_seed((seed * 1_000_003 + i) % 2**32)
-            )
-            for i in indices
-        ]
-    )
+    generators = (torch.Generator().manual_seed(_mixed(seed, i)) for i in indices)
+    return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+
+
+def _mixed(seed: int, index: int) -> int:
+    """One number for both: torch keeps 32 bits of a seed, and all of them shall depend on both."""
+    digest = hashlib.blake2b(f"{seed}, {index}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
 
 
 def label_numbers(
-    model: nn.Module, labels: Label | Iterable[Label] | Tensor | None, num_samples: int
+    model: Any,
+    labels: Label | Iterable[Label] | Tensor | None,
+    num_samples: int,
 ) -> Tensor:
     """Labels as people write them to (num_samples,) integers, going round if they are fewer.
 
@@ -137,23 +140,24 @@ def label_numbers(
     return torch.tensor(list(itertools.islice(itertools.cycle(numbers), num_samples)))
 
 
-def _label_number(model: nn.Module, label: Label) -> int:
-    names = getattr(model, "class_names", None)
+def _label_number(model: Any, label: Label) -> int:
+    names = model.class_names
     if names is None and model.num_classes == len(CIFAR10_CLASSES):
         names = CIFAR10_CLASSES
     if isinstance(label, str) and label.strip().isdigit():
         label = int(label)
     if isinstance(label, str):
-        if names is None:
+        if not names:
             raise ValueError(
-                f"this model's classes have no names; ask by number, 0 to {model.num_classes - 1}"
+                f"this model's {model.num_classes} classes have no names; ask by number, from 0"
             )
+        lowered = [name.lower() for name in names]
         name = label.strip().lower()
-        if name not in names:
+        if name not in lowered:
             name = ALIASES.get(name, name)
-        if name in names:
-            return names.index(name)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        if name in lowered:
+            return lowered.index(name)
+        near = names[lowered.index(difflib.get_close_matches(name, lowered, n=1, cutoff=0.0)[0])]
         raise ValueError(
             f"there is no class {label!r}; did you mean {near!r}? The classes are "
             f"{', '.join(names)}"

@@ -113,5 +113,12 @@ class DiffusionTransformerUNet(nn.Module):
                     f"{name} must have shape ({len(xt)},), one for each image; "
                     f"got {tuple(value.shape)}"
                 )
+        # On a GPU a look at the labels would wait for it; there the embedding itself refuses them.
+        look = labels.device.type == "cpu" and not torch.compiler.is_compiling()
+        if look and len(labels):
+            low, high = labels.aminmax()
+            if low < 0 or high > self.null_label:
+                wrong = int(low if low < 0 else high)
+                raise ValueError(f"labels must be in [0, {self.null_label}], got {wrong}")
         condition = self.time_embedding(t) + self.label_embedding(labels)  # (B, C)
         return self.unet(xt, condition)

@@ -61,7 +61,8 @@ def recommended_optimizer(
 
     Source: Jordan et al. 2024; Liu et al. 2025, section 2.2 (the size of the steps).
     """
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, p in model.named_parameters():
         hidden = p.ndim == 2 and "blocks" in name and "modulation" not in name
         (matrices if hidden and hasattr(torch.optim, "Muon") else others).append(p)

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from .data import to_uint8
+from .writing import check_picture_format, written_beside
 
 
 def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None = None) -> Any:
@@ -60,14 +60,14 @@ def save_images(images: Tensor, path: str | Path, *, cols: int = 5, zoom: int = 
         ValueError: if the ending is of no picture format.
     """
     from PIL import Image
+    from torchvision.utils import make_grid  # slow to import, and only needed here
 
     path = Path(path)
-    if path.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"{path}: end the name in .png (or another picture format)")
+    check_picture_format(path)
     images = _checked(images).repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
     grid = make_grid(images, nrow=cols, padding=zoom * 2, pad_value=1.0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(to_uint8(grid).permute(1, 2, 0).numpy()).save(path)
+    with written_beside(path) as partial:
+        Image.fromarray(to_uint8(grid).permute(1, 2, 0).numpy()).save(partial)
     return path
 
 

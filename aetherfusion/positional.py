@@ -81,7 +81,9 @@ class PositionalEncoding(nn.Module):
         return x + self.encoding[: x.shape[1]].to(x.dtype)
 
 
-def position_grid(height: int, width: int, dim: int) -> Tensor:
+def position_grid(
+    height: int, width: int, dim: int, *, device: torch.device | str = "cpu"
+) -> Tensor:
     """The encoding of every cell of a grid, row by row: half of it says the row, half the column.
 
     >>> position_grid(8, 8, 64).shape
@@ -90,6 +92,7 @@ def position_grid(height: int, width: int, dim: int) -> Tensor:
     Args:
         height, width: size of the grid in cells.
         dim: width of the encoding, a multiple of 4.
+        device: where the encoding shall be.
 
     Returns:
         (height * width, dim) float32.
@@ -99,8 +102,8 @@ def position_grid(height: int, width: int, dim: int) -> Tensor:
     """
     if dim % 4:
         raise ValueError(f"dim must be a multiple of 4 (sin and cos for two axes), got {dim}")
-    rows = sinusoid(torch.arange(height), dim // 2)  # (H, dim / 2)
-    columns = sinusoid(torch.arange(width), dim // 2)  # (W, dim / 2)
+    rows = sinusoid(torch.arange(height, device=device), dim // 2)  # (H, dim / 2)
+    columns = sinusoid(torch.arange(width, device=device), dim // 2)  # (W, dim / 2)
     grid = torch.cat(
         [
             rows[:, None].expand(-1, width, -1),
@@ -133,4 +136,4 @@ class TimeEmbedding(nn.Module):
         # Times lie in [0, 1], and a clock that turns once in 2 pi would hardly move: count
         # thousandths, so that the fastest hand tells t = 0.500 from t = 0.501.
         encoding = sinusoid(1000 * t, self.dim)  # (B, dim)
-        return self.mlp(encoding)
+        return self.mlp(encoding.to(next(self.parameters()).dtype))

@@ -83,8 +83,11 @@ def make_accelerator(precision: Precision | None, *, seed: int = 0) -> Accelerat
     """
     if precision not in (None, "bf16", "fp16", "no"):
         raise ValueError(f"precision must be 'bf16', 'fp16', 'no' or None, got {precision!r}")
+    device = PartialState().device
     if precision is None:
-        precision = choose_precision(PartialState().device).mixed_precision
+        precision = choose_precision(device).mixed_precision
+    if precision == "fp16" and device.type == "cpu":
+        raise ValueError("precision 'fp16' needs a GPU; give 'bf16', 'no' or None on a CPU")
     # Accelerate remembers the precision of its first use in a process and refuses another one.
     AcceleratorState._reset_state()
     return Accelerator(

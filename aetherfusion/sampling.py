@@ -7,6 +7,7 @@ at xt might be, x0_hat; `times` falls from 1 (noise) to 0 (data). Each solves th
 dx/dt = v(x, t), and they differ in how far they trust one look at it.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def ddim(
     Source: Song, Meng & Ermon 2021, equation 12 with sigma = 0.
     """
     _check_times(times)
-    for i, (t, t_next) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for i, (t, t_next) in enumerate(itertools.pairwise(times)):
         x0_hat = denoise(x, t)
         if callback:
             callback(SamplerStep(i, len(times) - 1, t, x, x0_hat))
@@ -150,7 +151,7 @@ def heun(
     Source: Karras et al. 2022, algorithm 1.
     """
     _check_times(times)
-    for i, (t, t_next) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for i, (t, t_next) in enumerate(itertools.pairwise(times)):
         x0_hat = denoise(x, t)
         if callback:
             callback(SamplerStep(i, len(times) - 1, t, x, x0_hat))
@@ -183,13 +184,13 @@ def dpmpp_2m(
     """
     _check_times(times)
     x0_before, h_before = None, torch.inf
-    for i, (t, t_next) in enumerate(zip(times[:-1], times[1:], strict=True)):
+    for i, (t, t_next) in enumerate(itertools.pairwise(times)):
         x0_hat = denoise(x, t)
         if callback:
             callback(SamplerStep(i, len(times) - 1, t, x, x0_hat))
         h = _log_snr(path, t_next) - _log_snr(path, t)
         foreseen = x0_hat
-        if x0_before is not None and math.isfinite(h) and math.isfinite(h_before):
+        if x0_before is not None and math.isfinite(h):
             foreseen = x0_hat + (x0_hat - x0_before) * (h / h_before / 2)
         # sigma' / sigma x + alpha' (1 - e^-h) x0, written so that neither end divides by zero.
         alpha, sigma = path.alpha(t), path.sigma(t)
@@ -202,6 +203,8 @@ def dpmpp_2m(
 
 def _log_snr(path: Path, t: Tensor) -> float:
     """lambda = log(alpha / sigma): minus infinity at t = 1, infinity at t = 0."""
+    if t >= 1:
+        return -math.inf  # where rounding leaves a trace of alpha
     return float(torch.log(path.alpha(t) / path.sigma(t)))
 
 

@@ -15,7 +15,18 @@ import torch
 from torch import Tensor
 
 SHAPES10_CLASSES: tuple[str, ...] = tuple(
-    "disc square triangle ring cross star heart moon stripes checkerboard".split()
+    [
+        "disc",
+        "square",
+        "triangle",
+        "ring",
+        "cross",
+        "star",
+        "heart",
+        "moon",
+        "stripes",
+        "checkerboard",
+    ]
 )
 
 

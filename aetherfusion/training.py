@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path as FilePath
 from typing import Any
@@ -112,7 +112,7 @@ def training_steps(
     checkpoint_every: int = 500,
     seed: int = 0,
     history: History | None = None,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """The loop under `train`, one optimizer step at a time, for those who want to watch or stop it.
 
     The same arguments, checkpoints included, give the same weights on the same machine, however
@@ -145,6 +145,7 @@ def training_steps(
     history = History() if history is None else history
     directory = None if checkpoint_dir is None else FilePath(checkpoint_dir)
     accelerator = make_accelerator(precision, seed=seed)
+    optimizer_name = type(optimizer).__name__
     average = averaged_copy(model, average_exponent).to(accelerator.device)
     net, optimizer, loader = accelerator.prepare(model, optimizer, trainloader)
     if compile:
@@ -160,8 +161,9 @@ def training_steps(
         "seed": seed,
         "path": path.name,
         "learning_rates": rates,
-        "optimizer": type(optimizer.optimizer).__name__,
+        "optimizer": optimizer_name,
         "weights": sum(p.numel() for p in model.parameters()),
+        "config": getattr(model, "config", None),
     }
     done = 0
 

@@ -19,7 +19,8 @@ class ResidualBlock(nn.Module):
     A condition scales and shifts the features between them; the second convolution starts at
     zero, so that with equal numbers of channels the block starts as the identity.
 
-    >>> ResidualBlock(64, 64, condition_dim=32)(torch.randn(2, 64, 16, 16), torch.randn(2, 32)).shape
+    >>> block = ResidualBlock(64, 64, condition_dim=32)
+    >>> block(torch.randn(2, 64, 16, 16), torch.randn(2, 32)).shape
     torch.Size([2, 64, 16, 16])
 
     Args:
@@ -57,6 +58,8 @@ class ResidualBlock(nn.Module):
                 raise ValueError("this block was made with condition_dim: give it a condition")
             scale, shift = self.modulation(F.silu(condition))[:, :, None, None].chunk(2, dim=1)
             h = modulate(h, scale, shift)
+        elif condition is not None:
+            raise ValueError("this block takes no condition; make it with condition_dim=C")
         return self.skip(x) + self.conv2(F.silu(h))
 
 
@@ -162,7 +165,8 @@ class UNetWithAttention(nn.Module):
         h = self.down(skip)  # (B, D, H / 4, W / 4)
         height, width = h.shape[-2:]
         tokens = h.flatten(2).transpose(1, 2)  # (B, N, D), one for every 4x4 pixels
-        tokens = tokens + position_grid(height, width, self.token_dim).to(tokens)
+        places = position_grid(height, width, self.token_dim, device=x.device)  # (N, D)
+        tokens = tokens + places.to(tokens.dtype)
         for block in self.blocks:
             tokens = block(tokens, condition)
         h = tokens.transpose(1, 2).unflatten(2, (height, width))  # (B, D, H / 4, W / 4)

@@ -37,7 +37,7 @@ ARROWS: dict[str, str] = {
     "checkpoint": "model",
     "sampling": "diffusion",
     "generation": "data diffusion sampling",
-    "plots": "data",
+    "plots": "data writing",
     "evaluation": "data generation",
     "widgets": "generation plots",
     "lessons": "*",

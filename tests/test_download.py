@@ -184,7 +184,7 @@ def test_no_network_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(download, "PAUSE_SECONDS", 0.01)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     nobody = ("http://127.0.0.1:9/a", "http://127.0.0.1:9/b")  # nothing listens on this port
-    with pytest.raises(ConnectionError, match="/a: no connection.*\n.*/b: no connection"):
+    with pytest.raises(ConnectionError, match=r"/a: no connection.*\n.*/b: no connection"):
         download_cifar10(tmp_path, mirrors=nobody, md5=MD5, progress=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -312,7 +312,7 @@ def test_a_full_disk_is_said_plainly(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tarfile.TarFile, "extractall", full)
-    with pytest.raises(OSError, match="the disk is full.*360 MB.*AETHERFUSION_DATA") as caught:
+    with pytest.raises(OSError, match=r"the disk is full.*360 MB.*AETHERFUSION_DATA") as caught:
         fetch("good")
     assert caught.value.errno == errno.ENOSPC
     assert [p.name for p in tmp_path.iterdir()] == [CIFAR10_ARCHIVE], "something half-written"

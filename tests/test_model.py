@@ -143,7 +143,6 @@ def test_training_and_eval_and_grad_modes_agree() -> None:
         assert distance(model(x, t), v) < 1e-4
 
 
-@pytest.mark.xfail(strict=True, reason="TimeEmbedding hands float32 to weights of other dtypes")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @torch.no_grad()
 def test_dtype_follows_the_input(dtype: torch.dtype) -> None:
@@ -192,7 +191,6 @@ def test_it_says_what_does_not_fit_when_used() -> None:
             model(x, wrong, labels)
 
 
-@pytest.mark.xfail(strict=True, reason="the docstring promises a ValueError; it is an IndexError")
 @pytest.mark.parametrize("label", [-1, 4, 12])
 def test_it_says_that_a_label_is_out_of_range(label: int) -> None:
     with pytest.raises(ValueError, match=rf"labels must be in \[0, .*got {label}"):

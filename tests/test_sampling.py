@@ -25,16 +25,8 @@ PATHS = [pytest.param(FLOW, id="flow"), pytest.param(COSINE, id="cosine")]
 SAMPLERS = [ddim, heun, dpmpp_2m]
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 
-COSINE_AT_ONE = "in float64 log(alpha(1) / sigma(1)) of COSINE is -37 and not minus infinity"
 PRECISION = [
-    pytest.param(s, p, id=f"{s.__name__}-{p.name}", marks=wrong)
-    for s in SAMPLERS
-    for p in (FLOW, COSINE)
-    for wrong in [
-        [pytest.mark.xfail(strict=True, reason=COSINE_AT_ONE)]
-        if (s, p) == (dpmpp_2m, COSINE)
-        else []
-    ]
+    pytest.param(s, p, id=f"{s.__name__}-{p.name}") for s in SAMPLERS for p in (FLOW, COSINE)
 ]
 
 

@@ -1,5 +1,6 @@
 """Training: what is learnt, that it can be killed and resumed, and what it refuses."""
 
+import itertools
 import math
 import os
 import random
@@ -172,9 +173,7 @@ def test_learning_rate_goes_up_level_and_down() -> None:
 def test_learning_rate_is_the_callers_and_is_given_back() -> None:
     model = Affine()
     optimizer = optim.SGD(model.parameters(), lr=0.5)
-    history = train(
-        model, batches(800), nn.MSELoss(), optimizer, 1, precision="no", progress=False
-    )
+    history = train(model, batches(800), nn.MSELoss(), optimizer, 1, precision="no", progress=False)
     assert math.isclose(max(history.learning_rate), 0.5) and optimizer.param_groups[0]["lr"] == 0.5
     assert math.isclose(history.learning_rate[-1], 0.5 * 0.02)
 
@@ -318,6 +317,8 @@ def test_precision_of_a_cpu_is_what_it_does_fast() -> None:
 def test_another_precision_in_the_same_process() -> None:
     for precision in ("no", "bf16", "no"):
         assert make_accelerator(precision).mixed_precision == precision
+    with pytest.raises(ValueError, match="needs a GPU"):
+        make_accelerator("fp16")
     with pytest.raises(ValueError, match="must be 'bf16', 'fp16', 'no' or None"):
         make_accelerator("fp8")  # type: ignore[arg-type]
 
@@ -376,7 +377,7 @@ def test_float16_scaler_skips_overflow_and_goes_on(
     for step in steps:
         values.append(weights_of(model))
         scales.append(step.loss)
-    moved = [not torch.equal(a, b) for a, b in zip(values, values[1:], strict=False)]
+    moved = [not torch.equal(a, b) for a, b in itertools.pairwise(values)]
     assert not moved[0] and moved[-1], "the first steps overflow, the last do not"
     assert all(math.isfinite(loss) for loss in scales)
     state = torch.load(tmp_path / STATE_FILE, weights_only=True)
@@ -553,7 +554,7 @@ def test_full_disk_leaves_the_last_state_whole(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left.*last state that was written is still good"):
+    with pytest.raises(OSError, match=r"No space left.*last state that was written is still good"):
         save_state(tmp_path, {"run": {}, "done": 2})
     monkeypatch.undo()
     assert load_state(tmp_path, {})["done"] == 1
