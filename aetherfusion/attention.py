@@ -25,7 +25,7 @@ class MultiHeadSelfAttention(nn.Module):
     Raises:
         ValueError: if `num_heads` does not divide `embedding_dim`.
 
-    Source: Vaswani et al. 2017, equation 1; Dehghani et al. 2023, section 3.1 (`qk_norm`).
+    Source: Vaswani et al. 2017, equation 1; Dehghani et al. 2023 (`qk_norm`).
     """
 
     def __init__(self, embedding_dim: int, num_heads: int, *, qk_norm: bool = True) -> None:

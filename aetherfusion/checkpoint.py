@@ -6,7 +6,6 @@ executed when it is read.
 """
 
 import json
-import os
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .model import DiffusionTransformerUNet
+from .writing import written_beside
 
 FORMAT = "aetherfusion-1"
 
@@ -53,13 +53,10 @@ def save_model(
         "config": json.dumps(model.config),
         "notes": json.dumps(notes or {}),
     }
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, partial, metadata=header)
-        os.replace(partial, path)
+        with written_beside(path) as partial:
+            save_file(weights, partial, metadata=header)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         raise OSError(f"could not write the model to {path}: {error}") from error
     return path
 
@@ -83,8 +80,7 @@ def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Diffu
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            # Tensors of safe_open live in the file's mapping: copy them out in float32.
-            weights = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{path} is cut short or is no safetensors file ({error}); copy or download it again"

@@ -30,7 +30,7 @@ from .plots import save_images
 from .recipe import Recipe, follow
 from .sampling import SamplerStep, ddim, dpmpp_2m, heun
 from .training import training_steps
-from .writing import check_picture_format, check_writable, written_beside
+from .writing import check_picture_format, check_writable
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
 SAMPLING, PICTURE = _defaults(generate_images), _defaults(save_images)
 TRAINING, MODEL = _defaults(training_steps), _defaults(DiffusionTransformerUNet)
 LOADER, OPTIMIZER = _defaults(make_loader), _defaults(recommended_optimizer)
-EPOCHS = 20
+EPOCHS = 16
 
 
 class _Sampler(str, Enum):
@@ -214,8 +214,7 @@ def generate(
             callback=advance,
         )
     seconds = time.perf_counter() - started
-    with written_beside(output) as partial:
-        save_images(images, partial, cols=cols, zoom=zoom)
+    save_images(images, output, cols=cols, zoom=zoom)
     typer.echo(f"Wrote {output}: {len(images)} made in {facts.in_words(seconds)}.")
 
 
@@ -251,7 +250,7 @@ def train(
     num_heads: Annotated[int, typer.Option(help="Attention heads of each block.")] = MODEL[
         "num_heads"
     ],
-    depth: Annotated[int, typer.Option(min=0, help="Transformer blocks.")] = MODEL["depth"],
+    depth: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = MODEL["depth"],
     accumulate: Annotated[
         int, typer.Option(min=1, help="Batches to one step: large batches in little memory.")
     ] = TRAINING["accumulate"],

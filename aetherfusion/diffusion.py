@@ -8,8 +8,8 @@ t = 0 is data, t = 1 is noise, and on the way
     xt = alpha(t) * x0 + sigma(t) * noise,      v = dxt/dt = alpha'(t) * x0 + sigma'(t) * noise.
 
 The network predicts v. On the straight path `FLOW` (Lipman et al. 2023; Liu et al. 2023) this is
-v = noise - x0; on `COSINE` it is the v-prediction of Salimans & Ho (2022) times -pi / 2, in
-the sign of the table:
+v = noise - x0; on `COSINE` it is the v-prediction of Salimans & Ho (2022) times pi / 2. What
+others call it:
 
     | where                              | data is at  | they predict              | here    |
     |------------------------------------|-------------|---------------------------|---------|
@@ -119,7 +119,7 @@ def sample_times(
         (num,) float32 in (0, 1), in random order.
 
     Source: Esser et al. 2024, section 3.1 (logit-normal, mean 0, scale 1); Kingma et al. 2021,
-    appendix I.1 (stratified times).
+    appendix I.1 (the idea of low-discrepancy times).
     """
     u = torch.rand(num, generator=generator, device=device)
     order = torch.randperm(num, generator=generator, device=device)

@@ -30,7 +30,7 @@ def generate_images(
     labels: Label | Iterable[Label] | Tensor | None = None,
     seed: int = 0,
     steps: int = 18,
-    guidance_scale: float = 2.0,
+    guidance_scale: float = 2.5,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
     sampler: Sampler = dpmpp_2m,
     path: Path = FLOW,
@@ -49,8 +49,9 @@ def generate_images(
         num_samples: how many pictures.
         labels: numbers or names of classes, used in turn; one for all of one class; None for
             every class in turn. `model.null_label` asks for a picture of any class.
-        seed: of the noise. Picture i follows from `seed`, i, its label and the options alone:
-            it is the same however many are made, and whatever `batch_size` or device.
+        seed: of the noise. Picture i follows from `seed`, i, its label and the options alone: it
+            starts from the same noise, and is the same but for rounding, however many are made and
+            whatever `batch_size` or device.
         steps: of the sampler; more is slower and, up to a point, finer.
         guidance_scale: 1 for none; higher is plainer to see and less varied.
         guidance_interval: (low, high) times in [0, 1] between which to guide.

@@ -5,7 +5,6 @@ Owns: `show_images` and `save_images`.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from .data import to_uint8
 from .writing import check_picture_format, written_beside
 
 
-def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None = None) -> Any:
+def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None = None) -> None:
     """Draws pictures in rows.
 
     >>> show_images(samples)
@@ -23,9 +22,6 @@ def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None =
         images: (N, C, H, W) floats in [0, 1], with 1 or 3 channels.
         cols: pictures in a row.
         titles: one for each picture.
-
-    Returns:
-        the matplotlib figure.
     """
     import matplotlib.pyplot as plt
 
@@ -33,7 +29,7 @@ def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None =
     cols = max(1, min(cols, len(images)))
     rows = -(-len(images) // cols)
     height = 1.6 if titles else 1.35
-    fig, axes = plt.subplots(
+    _, axes = plt.subplots(
         rows, cols, figsize=(1.35 * cols, height * rows), squeeze=False, layout="constrained"
     )
     for ax in axes.flat:
@@ -44,7 +40,7 @@ def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None =
         ax.imshow(to_uint8(image).permute(1, 2, 0).squeeze(-1), cmap="gray" if grey else None)
         if titles:
             ax.set_title(titles[i], fontsize=9)
-    return fig
+    plt.show()
 
 
 def save_images(images: Tensor, path: str | Path, *, cols: int = 5, zoom: int = 4) -> Path:

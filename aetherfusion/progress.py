@@ -4,7 +4,7 @@ Owns: `Step`, the record that the training loop yields, and `History`, which kee
 Used in lesson 05.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from torch import nn
@@ -51,8 +51,8 @@ class History:
 
     def append(self, step: Step) -> None:
         """Keeps what is to be kept of a step."""
-        for name in self.as_dict():
-            getattr(self, name).append(getattr(step, name))
+        for kept in fields(self):
+            getattr(self, kept.name).append(getattr(step, kept.name))
 
     def as_dict(self) -> dict[str, list[Any]]:
         """Five lists of equal length, ready for JSON."""
@@ -60,8 +60,8 @@ class History:
 
     def load_dict(self, values: dict[str, list[Any]]) -> None:
         """The inverse of `as_dict`, in place."""
-        for name in self.as_dict():
-            setattr(self, name, list(values[name]))
+        for kept in fields(self):
+            setattr(self, kept.name, list(values[kept.name]))
 
     def __len__(self) -> int:
         return len(self.loss)

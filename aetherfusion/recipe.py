@@ -224,8 +224,7 @@ def _previewer(directory: Path, every: int) -> Callback:
     def preview(step: Step) -> None:
         if step.step % every == 0 or step.step == step.total_steps:
             images = generate_images(step.averaged_model)
-            with written_beside(directory / f"preview-{step.step:06d}.png") as partial:
-                save_images(images, partial)
+            save_images(images, directory / f"preview-{step.step:06d}.png")
 
     return preview
 

@@ -156,13 +156,13 @@ def heun(
         if callback:
             callback(SamplerStep(i, len(times) - 1, t, x, x0_hat))
         velocity = path.velocity_from_x0(x, x0_hat, t)
-        x_next = x + (t_next - t).to(x) * velocity
         if t_next == 0:
-            x_next = path.mix(x0_hat, path.noise_from_x0(x, x0_hat, t), t_next)
+            x = path.mix(x0_hat, path.noise_from_x0(x, x0_hat, t), t_next)
         else:
+            step = (t_next - t).to(x)
+            x_next = x + step * velocity
             velocity_next = path.velocity_from_x0(x_next, denoise(x_next, t_next), t_next)
-            x_next = x + (t_next - t).to(x) * (velocity + velocity_next) / 2
-        x = x_next
+            x = x + step * (velocity + velocity_next) / 2
     return x
 
 
@@ -177,8 +177,8 @@ def dpmpp_2m(
     """Second order from memory: foresee how x0_hat moves from how it moved in the step before.
 
     One look at the model a step. It counts in lambda = log(alpha / sigma), which is infinite at
-    both ends: the step away from pure noise and the step to clean data are of first order.
-    Arguments and result as for `ddim`.
+    both ends: the step away from pure noise, the one after it, and the step to clean data are of
+    first order. Arguments and result as for `ddim`.
 
     Source: Lu et al. 2022b (DPM-Solver++), algorithm 2.
     """
@@ -188,7 +188,7 @@ def dpmpp_2m(
         x0_hat = denoise(x, t)
         if callback:
             callback(SamplerStep(i, len(times) - 1, t, x, x0_hat))
-        h = _log_snr(path, t_next) - _log_snr(path, t)
+        h = _half_log_snr(path, t_next) - _half_log_snr(path, t)
         foreseen = x0_hat
         if x0_before is not None and math.isfinite(h):
             foreseen = x0_hat + (x0_hat - x0_before) * (h / h_before / 2)
@@ -201,7 +201,7 @@ def dpmpp_2m(
     return x
 
 
-def _log_snr(path: Path, t: Tensor) -> float:
+def _half_log_snr(path: Path, t: Tensor) -> float:
     """lambda = log(alpha / sigma): minus infinity at t = 1, infinity at t = 0."""
     if t >= 1:
         return -math.inf  # where rounding leaves a trace of alpha

@@ -71,14 +71,17 @@ def train(
     steps = training_steps(
         model, trainloader, criterion, optimizer, num_epochs, history=history, **options
     )
-    bar = None
-    # The loop seeds torch's global generator; the caller's is given back.
-    with torch.random.fork_rng(), contextlib.closing(steps):
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with contextlib.ExitStack() as stack:
+        # The loop seeds torch's global generator; the caller's is given back.
+        stack.enter_context(torch.random.fork_rng(gpus))
+        stack.enter_context(contextlib.closing(steps))
+        bar = None
         for step in steps:
-            if bar is None:
+            if bar is None:  # only now is it known where a resumed run goes on
                 hidden = not (progress and PartialState().is_main_process)
-                bar = tqdm(
-                    total=step.total_steps, initial=step.step - 1, unit="step", disable=hidden
+                bar = stack.enter_context(
+                    tqdm(total=step.total_steps, initial=step.step - 1, unit="step", disable=hidden)
                 )
             bar.set_postfix_str(
                 f"loss {history.recent_loss():.4f}, {history.images_per_second():.0f} images/s",
@@ -87,8 +90,6 @@ def train(
             bar.update()
             for callback in callbacks:
                 callback(step)
-    if bar is not None:
-        bar.close()
     return history
 
 
@@ -116,10 +117,14 @@ def training_steps(
     """The loop under `train`, one optimizer step at a time, for those who want to watch or stop it.
 
     The same arguments, checkpoints included, give the same weights on the same machine, however
-    often the run was killed and started again. Seeds torch's global generator.
+    often the run was killed and started again: bit for bit on a CPU, where the data set draws its
+    random numbers from torch. Seeds torch's global generator, and takes over Ctrl-C until it ends
+    or is closed.
 
-    >>> for step in training_steps(model, trainloader, criterion, optimizer, num_epochs=1):
-    ...     print(step.step, step.loss)
+    >>> steps = training_steps(model, trainloader, criterion, optimizer, num_epochs=1)
+    >>> with contextlib.closing(steps):
+    ...     for step in steps:
+    ...         print(step.step, step.loss)
 
     Args:
         model, trainloader, criterion, optimizer, num_epochs: as for `train`.
@@ -147,6 +152,7 @@ def training_steps(
     accelerator = make_accelerator(precision, seed=seed)
     optimizer_name = type(optimizer).__name__
     average = averaged_copy(model, average_exponent).to(accelerator.device)
+    _steps_per_epoch(trainloader, accumulate)  # before anything is changed
     net, optimizer, loader = accelerator.prepare(model, optimizer, trainloader)
     if compile:
         net.compile()
@@ -164,6 +170,11 @@ def training_steps(
         "optimizer": optimizer_name,
         "weights": sum(p.numel() for p in model.parameters()),
         "config": getattr(model, "config", None),
+        "label_dropout": label_dropout,
+        "warmup_steps": warmup_steps,
+        "decay": decay,
+        "average_exponent": average_exponent,
+        "max_grad_norm": max_grad_norm,
     }
     done = 0
 
@@ -188,7 +199,7 @@ def training_steps(
             model.load_state_dict(state["model"])
             average.load_state_dict(state["average"])
             optimizer.load_state_dict(state["optimizer"])
-            if accelerator.scaler:
+            if accelerator.scaler and state["scaler"]:  # the precision may have changed
                 accelerator.scaler.load_state_dict(state["scaler"])
             history.load_dict(state["history"])
         net.train()
@@ -196,7 +207,7 @@ def training_steps(
             for epoch in range(done // steps_per_epoch, num_epochs):
                 batches = _batches(loader, epoch, seed)
                 # What a resumed epoch has seen is drawn again and dropped: that alone leaves
-                # every random number, those of the user's transforms included, as it was.
+                # torch's random numbers, those of the user's transforms included, as they were.
                 for _ in range(done % steps_per_epoch * accumulate):
                     next(batches)
                 for _ in range(done % steps_per_epoch, steps_per_epoch):
@@ -233,12 +244,15 @@ def training_steps(
                     history.append(step)
                     if done % checkpoint_every == 0 or done == total_steps:
                         keep()
+                    random_state = torch.get_rng_state()
                     try:
                         yield step
                     except GeneratorExit:
                         keep()
                         raise
-                    if interruption.requested:
+                    # What the caller drew shall not change what the data set draws next.
+                    torch.set_rng_state(random_state)
+                    if _any_process(accelerator, interruption.requested):
                         keep()
                         raise KeyboardInterrupt(_interrupted(done, total_steps, directory))
     finally:
@@ -248,7 +262,8 @@ def training_steps(
         model.load_state_dict(average.module.state_dict())
         # Accelerate's cast of the outputs and the compiled call were for the loop alone.
         accelerator.unwrap_model(net, keep_fp32_wrapper=False)
-        model._compiled_call_impl = None
+        if compile:
+            model._compiled_call_impl = None
         model.eval()
 
 
@@ -286,6 +301,13 @@ def _gradients(
     return float(accelerator.reduce(total, reduction="mean"))
 
 
+def _any_process(accelerator: Accelerator, flag: bool) -> bool:
+    """Whether the flag is up in any process: they must stop at the same step, or wait for ever."""
+    if accelerator.num_processes == 1:
+        return flag
+    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
+
+
 def _check_images(x0: Tensor, labels: Tensor) -> None:
     """Refuses what would train without complaint and come to nothing."""
     if x0.ndim != 4 or not x0.is_floating_point() or labels.shape != (len(x0),):
@@ -293,11 +315,16 @@ def _check_images(x0: Tensor, labels: Tensor) -> None:
             "trainloader must give images (B, C, H, W), floats in [-1, 1], and labels (B,); "
             f"got {tuple(x0.shape)} {x0.dtype} and {tuple(labels.shape)}"
         )
-    low, high = x0.min().item(), x0.max().item()
-    if low < -1.01 or high > 1.01 or low >= 0:
+    low, high = torch.stack(x0.aminmax()).tolist()
+    if not (low >= -1.01 and high <= 1.01):  # written so that nan is refused
         raise ValueError(
             f"images must be in [-1, 1], got [{low:.2f}, {high:.2f}]; "
             "after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
+        )
+    if low >= 0 and len(x0) >= 8:  # one picture may be bright all over, eight are not
+        raise ValueError(
+            f"images must be in [-1, 1]; these, from {low:.2f} to {high:.2f}, seem to be in "
+            "[0, 1]: after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
         )
 
 
@@ -349,7 +376,7 @@ def _not_finite(loss: float, step: int, directory: FilePath | None) -> str:
         kept += f", and {directory} the state"
     return (
         f"the loss or its gradient is not finite at step {step} (loss {loss}). {kept}. "
-        "Lower the learning rate, lengthen warmup_steps, or use precision='no'."
+        "Go on from there with precision='no', or start afresh with a lower learning rate."
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from .writing import written_beside
+
 STATE_FILE = "training_state.pt"
 
 
@@ -25,16 +27,12 @@ def save_state(directory: Path, state: dict[str, Any]) -> None:
     Raises:
         OSError: if it cannot be written (a full disk, say); the last state is still there.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / (STATE_FILE + ".partial")
     try:
-        with open(partial, "wb") as file:
+        with written_beside(directory / STATE_FILE) as partial, open(partial, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, directory / STATE_FILE)
     except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
         raise OSError(
             f"could not write the training state into {directory}: {error}. "
             "The last state that was written is still good; make room and run the same again."
@@ -90,8 +88,9 @@ class Interruption:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested:

@@ -135,6 +135,11 @@ class UNetWithAttention(nn.Module):
         super().__init__()
         if embedding_dim < 8 or embedding_dim % 8:
             raise ValueError(f"embedding_dim must be a multiple of 8, got {embedding_dim}")
+        if num_heads < 1 or 3 * embedding_dim // 2 % num_heads:
+            raise ValueError(
+                "num_heads must divide the width of the tokens, 3/2 embedding_dim = "
+                f"{3 * embedding_dim // 2}; got {num_heads}"
+            )
         if depth < 1:
             raise ValueError(f"depth must be at least 1, got {depth}")
         width, self.token_dim = embedding_dim // 2, 3 * embedding_dim // 2

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from PIL import Image
@@ -26,11 +27,14 @@ def test_file_holds_the_pixels_it_was_given(tmp_path: Path) -> None:
 
 
 def test_figure_has_a_place_for_every_picture() -> None:
-    figure = show_images(torch.rand(7, 3, 8, 8), cols=3, titles=[str(k) for k in range(7)])
+    show_images(torch.rand(7, 3, 8, 8), cols=3, titles=[str(k) for k in range(7)])
+    figure = plt.gcf()
     assert len(figure.axes) == 9
     shown = [ax for ax in figure.axes if ax.images]
     assert [ax.get_title() for ax in shown] == [str(k) for k in range(7)]
-    assert show_images(torch.rand(2, 1, 8, 8)).axes[0].images[0].get_array().shape == (8, 8)
+    show_images(torch.rand(2, 1, 8, 8))
+    assert plt.gcf().axes[0].images[0].get_array().shape == (8, 8)
+    plt.close("all")
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:

@@ -220,6 +220,23 @@ def test_accumulated_batches_give_the_gradient_of_their_mean() -> None:
     assert (alone - second).abs().max() < 1e-5
 
 
+def test_what_a_callback_draws_changes_nothing() -> None:
+    results = []
+    for callbacks in ([], [lambda step: torch.rand(step.step)]):
+        torch.manual_seed(0)
+        model = Affine()
+        run(model, callbacks=callbacks)
+        results.append(weights_of(model))
+    assert torch.equal(*results)
+
+
+def test_a_bright_picture_and_nan() -> None:
+    bright = loader_of(torch.full((8, 1, 4, 4), 0.5), ZEROS)
+    run(loader=bright)  # four at a time: they may be bright by chance
+    with pytest.raises(ValueError, match=r"got .nan, nan"):
+        run(loader=loader_of(torch.full((8, 1, 4, 4), math.nan), ZEROS))
+
+
 def test_accumulation_makes_fewer_steps() -> None:
     assert len(run(accumulate=1, epochs=1)) == 4
     assert len(run(accumulate=3, epochs=1)) == 2  # three batches, then the one that is left
@@ -606,7 +623,10 @@ ZEROS = torch.zeros(8, dtype=torch.long)
 @pytest.mark.parametrize(
     ("loader", "message"),
     [
-        (loader_of(torch.rand(8, 1, 4, 4), ZEROS), r"images must be in \[-1, 1\], got \[0\.0"),
+        (
+            DataLoader(TensorDataset(torch.rand(8, 1, 4, 4), ZEROS), 8),
+            r"images must be in \[-1, 1\]; these, from 0\.",
+        ),
         (loader_of(torch.randn(8, 1, 4, 4) * 50, ZEROS), r"images must be in \[-1, 1\]"),
         (loader_of(torch.zeros(8, 4, 4), ZEROS), r"trainloader must give images \(B, C, H, W\)"),
         (loader_of(torch.rand(8, 1, 4, 4) * 2 - 1, ZEROS + 2), r"labels must be in \[0, 2\)"),
