@@ -168,7 +168,10 @@ def test_it_says_what_does_not_fit_when_made() -> None:
         ({"image_size": 0}, "image_size must be a multiple of 4, got 0"),
         ({"num_classes": -1}, "num_classes must be 0 or more, got -1"),
         ({"num_classes": 3, "class_names": ["a", "b"]}, "3 classes cannot have 2 class_names"),
-        ({"embedding_dim": 128, "num_heads": 7}, "num_heads must divide embedding_dim"),
+        (
+            {"embedding_dim": 128, "num_heads": 7},
+            "num_heads must divide the width of the tokens.* 192; got 7",
+        ),
         ({"embedding_dim": 12}, "embedding_dim must be a multiple of .*got 12"),
     ]
     for arguments, message in cases:

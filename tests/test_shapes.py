@@ -141,7 +141,7 @@ def test_classes_are_separable() -> None:
             loss.backward()
             optimizer.step()
     with torch.no_grad():
-        images, labels = test.__getitems__(range(len(test)))
+        images, labels = test.batch(range(len(test)))
         accuracy = (network(images).argmax(1) == labels).float().mean().item()
         mirrored = (network(images.flip(-1)).argmax(1) == labels).float().mean().item()
     assert accuracy > 0.9, f"accuracy on unseen images is {accuracy:.1%}"
