@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from fakes import (
+    PATHS,
+    PRECISION,
+    SAMPLERS,
+    Denoiser,
+    alpha_sigma,
+    distance,
+    fake_denoiser,
+    grid,
+    some,
+)
 from torch import Tensor
 
 from aetherfusion.diffusion import COSINE, FLOW, Path
@@ -20,35 +30,6 @@ from aetherfusion.sampling import (
     heun,
     time_grid,
 )
-
-PATHS = [pytest.param(FLOW, id="flow"), pytest.param(COSINE, id="cosine")]
-SAMPLERS = [ddim, heun, dpmpp_2m]
-Denoiser = Callable[[Tensor, Tensor], Tensor]
-
-PRECISION = [
-    pytest.param(s, p, id=f"{s.__name__}-{p.name}") for s in SAMPLERS for p in (FLOW, COSINE)
-]
-
-
-def distance(a: Tensor, b: Tensor) -> float:
-    assert a.shape == b.shape, f"{tuple(a.shape)} is not {tuple(b.shape)}"
-    return float((a.detach().double() - b.detach().double()).abs().max())
-
-
-def some(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def grid(steps: int, high: float = 1.0, low: float = 0.0) -> Tensor:
-    return torch.linspace(high, low, steps + 1, dtype=torch.float64)
-
-
-def alpha_sigma(path: Path, t: float) -> tuple[float, float]:
-    """Written out again, so that a wrong schedule cannot hide in both the sampler and the test."""
-    if path is FLOW:
-        return 1 - t, t
-    return math.cos(math.pi / 2 * t), math.sin(math.pi / 2 * t)
-
 
 # Gaussian data N(MEAN, COVARIANCE), for which everything is known.
 AXES = torch.linalg.qr(some(3, 3, seed=7))[0]
@@ -205,140 +186,6 @@ def test_the_precision_of_the_times_does_not_show(sampler: Sampler, path: Path) 
     x, times = some(10), grid(8)
     ours = sampler(mixture_denoiser(path), x, times, path=path)
     assert distance(sampler(mixture_denoiser(path), x, times.float(), path=path), ours) < 1e-4
-
-
-# The same fake network for them and for us: a velocity that is not affine.
-WEIGHT = some(4, 4, seed=5)
-
-
-def fake_velocity(xt: Tensor, t: Tensor) -> Tensor:
-    return torch.tanh(xt @ WEIGHT.to(xt)) * (1 + t.to(xt)) - 0.5 * xt
-
-
-def fake_denoiser(path: Path) -> Denoiser:
-    def denoise(xt: Tensor, t: Tensor) -> Tensor:
-        alpha, sigma = alpha_sigma(path, float(t))
-        if path is FLOW:
-            return xt - sigma * fake_velocity(xt, t)
-        return alpha * xt - sigma * 2 / math.pi * fake_velocity(xt, t)
-
-    return denoise
-
-
-def our_way(sampler: Sampler, x: Tensor, times: Tensor, path: Path) -> list[Tensor]:
-    way: list[Tensor] = []
-    last = sampler(
-        fake_denoiser(path), x, times, path=path, callback=lambda step: way.append(step.xt)
-    )
-    return [*way, last]
-
-
-def same_way(ours: list[Tensor], theirs: list[Tensor], tolerance: float) -> None:
-    assert len(ours) == len(theirs)
-    for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-        assert distance(a, b) < tolerance, f"after step {i}"
-    assert distance(ours[0], ours[-1]) > 0.1
-
-
-@pytest.fixture(scope="module")
-def diffusers() -> Any:
-    return pytest.importorskip("diffusers", reason="compares with diffusers' schedulers")
-
-
-TIMES = [grid(12), time_grid(12, shift=3.0), grid(12, 0.9, 0.0)]
-
-
-@pytest.mark.parametrize("times", TIMES)
-def test_ddim_agrees_with_diffusers_euler(diffusers: Any, times: Tensor) -> None:
-    scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
-    scheduler.set_timesteps(sigmas=times[:-1].tolist())
-    x = some(5, 4).float()
-    theirs = [x]
-    for t in scheduler.timesteps:
-        v = fake_velocity(theirs[-1], t / 1000)
-        theirs.append(scheduler.step(v, t, theirs[-1]).prev_sample)
-    same_way(our_way(ddim, x, times, FLOW), theirs, 2e-5)
-
-
-@pytest.mark.parametrize("times", TIMES)
-def test_heun_agrees_with_diffusers(diffusers: Any, times: Tensor) -> None:
-    scheduler = diffusers.FlowMatchHeunDiscreteScheduler()
-    scheduler.set_timesteps(12)
-    # Its own grid ends at 0.001: give it ours, each inner time twice, as it does.
-    sigmas = torch.cat([times[:1], times[1:-1].repeat_interleave(2), times[-1:]]).float()
-    scheduler.sigmas = sigmas
-    scheduler.timesteps = 1000 * torch.cat([times[:1], times[1:-1].repeat_interleave(2)]).float()
-    scheduler.set_begin_index(0)
-    x = some(5, 4).float()
-    theirs, now = [x], x
-    for t in scheduler.timesteps:
-        now = scheduler.step(fake_velocity(now, t / 1000), t, now).prev_sample
-        if scheduler.state_in_first_order:
-            theirs.append(now)
-    # The last step is of first order for both of us; it leaves their state open.
-    theirs.append(now)
-    same_way(our_way(heun, x, times, FLOW), theirs, 2e-5)
-
-
-@pytest.mark.parametrize("times", TIMES)
-def test_dpmpp_agrees_with_diffusers_on_flow(diffusers: Any, times: Tensor) -> None:
-    scheduler = diffusers.DPMSolverMultistepScheduler(
-        use_flow_sigmas=True,
-        prediction_type="flow_prediction",
-        algorithm_type="dpmsolver++",
-        solver_order=2,
-        solver_type="midpoint",
-        lower_order_final=False,
-        final_sigmas_type="zero",
-    )
-    scheduler.set_timesteps(12)
-    scheduler.sigmas = times.float()  # its own grid begins at 0.999
-    scheduler.set_begin_index(0)
-    x = some(5, 4).float()
-    theirs = [x]
-    for i, t in enumerate(scheduler.timesteps):
-        v = fake_velocity(theirs[-1], times[i])
-        theirs.append(scheduler.step(v, t, theirs[-1]).prev_sample)
-    same_way(our_way(dpmpp_2m, x, times, FLOW), theirs, 2e-5)
-
-
-def test_dpmpp_agrees_with_diffusers_on_cosine(diffusers: Any) -> None:
-    scheduler = diffusers.DPMSolverMultistepScheduler(
-        prediction_type="v_prediction",
-        algorithm_type="dpmsolver++",
-        solver_order=2,
-        solver_type="midpoint",
-        lower_order_final=False,
-        final_sigmas_type="zero",
-    )
-    scheduler.set_timesteps(12)
-    times = grid(12, 0.95, 0.0)
-    scheduler.sigmas = torch.tan(math.pi / 2 * times).float()  # sigma / alpha
-    scheduler.set_begin_index(0)
-    x = some(5, 4).float()
-    theirs = [x]
-    for i, t in enumerate(scheduler.timesteps):
-        v = 2 / math.pi * fake_velocity(theirs[-1], times[i])
-        theirs.append(scheduler.step(v, t, theirs[-1]).prev_sample)
-    same_way(our_way(dpmpp_2m, x, times, COSINE), theirs, 2e-5)
-
-
-def test_ddim_agrees_with_diffusers_on_cosine(diffusers: Any) -> None:
-    scheduler = diffusers.DDIMScheduler(
-        num_train_timesteps=1000,
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        clip_sample=False,
-    )
-    after = torch.arange(1, 1001, dtype=torch.float64) / 1000  # their step 0 is noisy already
-    scheduler.alphas_cumprod = torch.cos(math.pi / 2 * after) ** 2
-    scheduler.set_timesteps(10)
-    x = some(5, 4)
-    theirs = [x]
-    for k in scheduler.timesteps:
-        v = 2 / math.pi * fake_velocity(theirs[-1], after[k])
-        theirs.append(scheduler.step(v, int(k), theirs[-1]).prev_sample)
-    same_way(our_way(ddim, x, grid(10), COSINE), theirs, 1e-6)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 18])

@@ -1,0 +1,244 @@
+"""The command line: training, and what this machine can do."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import (  # noqa: F401
+    PATIENCE,
+    TRAIN,
+    TWO_STEPS,
+    Said,
+    an_empty_folder,
+    refused,
+    run,
+    weights,
+)
+from PIL import Image
+
+import aetherfusion
+from aetherfusion import (
+    SHAPES10_CLASSES,
+    DiffusionTransformerUNet,
+    cli,
+    doctor,
+    generate_images,
+    load_model,
+    recipe,
+    save_images,
+)
+from aetherfusion.checkpoint import read_notes
+from aetherfusion.cli import main
+
+# Training
+
+
+def test_train_then_generate(capsys: Said) -> None:
+    assert main([*TWO_STEPS, "--preview-every", "2", "--seed", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "step 2 of 2" in said and "Resuming" not in said
+    folder = Path("runs/shapes10")
+    left = {"training_state.pt", "run.json", "history.json", "loss.png", "preview-000002.png"}
+    assert set(os.listdir(folder)) == left
+    history = json.loads((folder / "history.json").read_text())
+    assert history["images"] == [20, 20] and len(history["loss"]) == 2
+
+    notes = read_notes("model.safetensors")
+    assert notes["images_seen"] == 40
+    assert notes["recipe"]["data"] == "shapes10" and notes["recipe"]["seed"] == 3
+    assert notes["precision"] in ("no", "bf16", "fp16")
+    assert notes["cpu_seconds"] > 0 and notes["seconds"] >= 0
+    assert abs(notes["loss"] - sum(history["loss"]) / 2) < 1e-5
+    assert notes["aetherfusion"] == aetherfusion.__version__
+    assert notes["torch"] == torch.__version__
+    assert str(Path.cwd()) not in json.dumps(notes)
+
+    # The command it advises works, and so does the preview: both are the averaged model's.
+    advised = re.search(r"^ +aetherfusion (generate .*)$", said, re.MULTILINE)
+    assert advised is not None
+    assert main(advised[1].split()) == 0
+    assert os.path.exists("disc.png")
+    save_images(generate_images(load_model("model.safetensors")), "expected.png")
+    preview = Image.open(folder / "preview-000002.png")
+    assert preview.tobytes() == Image.open("expected.png").tobytes()
+
+
+def test_the_noted_command_makes_the_same_model() -> None:
+    assert main([*TWO_STEPS, "--lr", "0.001", "--accumulate", "2", "-o", "a.safetensors"]) == 0
+    first, notes = load_model("a.safetensors"), read_notes("a.safetensors")
+    again = notes["command"].split()[1:]
+    assert main([*again, "-o", "b.safetensors", "--checkpoint-dir", "elsewhere"]) == 0
+    second = load_model("b.safetensors")
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+def test_train_again_resumes(capsys: Said) -> None:
+    assert main(TWO_STEPS) == 0
+    before = read_notes("model.safetensors")["cpu_seconds"]
+    capsys.readouterr()
+    assert main(TWO_STEPS) == 0
+    said = capsys.readouterr().out
+    assert "Resuming" in said and "step" not in said
+    assert read_notes("model.safetensors")["images_seen"] == 40
+    assert read_notes("model.safetensors")["cpu_seconds"] >= before
+
+
+@pytest.mark.parametrize(
+    "other", [["--num-heads", "4"], ["--lr", "1"], ["--num-images", "50"], ["--epochs", "2"]]
+)
+def test_another_recipe_is_not_resumed(other: list[str], capsys: Said) -> None:
+    assert main(TWO_STEPS) == 0
+    capsys.readouterr()
+    refused([*TWO_STEPS, *other], capsys, other[0], "was", "--checkpoint-dir")
+
+
+def test_damaged_state_is_told(capsys: Said) -> None:
+    assert main(TWO_STEPS) == 0
+    capsys.readouterr()
+    Path("runs/shapes10/training_state.pt").write_text("nothing")
+    refused(TWO_STEPS, capsys, "damaged")
+    Path("runs/shapes10/run.json").write_text("{}")
+    refused(TWO_STEPS, capsys, "run.json is damaged")
+
+
+def test_options_reach_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+
+    def spy(model: torch.nn.Module, loader: object, *args: object, **options: object) -> None:
+        seen.update(options, model=model, loader=loader, epochs=args[2], optimizer=args[1])
+        raise KeyboardInterrupt("enough")
+
+    monkeypatch.setattr(recipe, "train", spy)
+    options = ["--precision", "no", "--compile", "--accumulate", "3", "--seed", "5", "--lr", "0.5"]
+    assert main([*TRAIN, "--epochs", "7", *options, "--checkpoint-dir", "There"]) == 130
+    assert (seen["precision"], seen["compile"], seen["accumulate"]) == ("no", True, 3)
+    assert (seen["seed"], seen["epochs"]) == (5, 7)
+    assert seen["checkpoint_dir"] == Path("There")
+    assert seen["optimizer"].param_groups[0]["lr"] == 0.5  # type: ignore[attr-defined]
+    assert len(seen["loader"].dataset) == 40  # type: ignore[attr-defined]
+    assert seen["model"].class_names == SHAPES10_CLASSES  # type: ignore[attr-defined]
+
+
+def test_stopping_says_the_message_as_it_is(capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt("stopped; the state is in Some/Folder")
+
+    monkeypatch.setattr(cli, "follow", stopped)
+    assert main(TRAIN) == 130
+    assert capsys.readouterr().err == "Stopped; the state is in Some/Folder\n"
+
+
+def test_ctrl_c_leaves_what_the_same_command_finishes() -> None:
+    args = [*TRAIN, "--epochs", "40", "--checkpoint-dir", "Run"]
+    with run(*args) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("step 1 of 80"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    stopped = re.fullmatch(r"Stopped after step (\d+) of 80; .* go on from Run\n", err)
+    assert stopped is not None, err
+    assert 1 <= int(stopped[1]) < 80
+    assert not os.path.exists("model.safetensors") and not list(Path().rglob("*partial*"))
+    spent = json.loads(Path("Run/run.json").read_text())["cpu_seconds"]
+
+    with run(*args) as process:
+        out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert "Resuming" in out and "step 80 of 80" in out and "step 1 of" not in out
+    notes = read_notes("model.safetensors")
+    assert notes["images_seen"] == 80 * 20 and notes["cpu_seconds"] > spent
+
+    # As if it had never been stopped; in a process of its own, with the same number of threads.
+    with run(*TRAIN, "--epochs", "40", "-o", "whole.safetensors") as process:
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    whole, parts = load_model("whole.safetensors"), load_model("model.safetensors")
+    for name, value in whole.state_dict().items():
+        assert (value - parts.state_dict()[name]).abs().max() < 1e-5, name
+
+
+def test_fewer_pictures_of_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
+    """--num-images keeps the first ones and their mirror images."""
+    some = recipe.load_shapes10(30)
+    some.flip = True
+    monkeypatch.setattr(recipe, "load_cifar10", lambda: some)
+    options = dict.fromkeys(["accumulate", "lr", "seed", "embedding_dim", "num_heads", "depth"], 1)
+    taken = recipe.Recipe(
+        data="cifar10", num_images=7, epochs=1, batch_size=1, precision=None, **options
+    ).load()
+    assert len(taken) == 7 and taken.flip and torch.equal(taken.images, some.images[:7])
+
+
+# The doctor
+
+
+def test_doctor_says_everything(
+    weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = functools.partial(DiffusionTransformerUNet, embedding_dim=8, num_heads=2, depth=1)
+    monkeypatch.setattr(doctor, "DiffusionTransformerUNet", tiny)
+    assert main(["doctor", "--quick", "--weights", weights]) == 0
+    said = capsys.readouterr().out
+    lines = dict(re.split(r"   +", line, maxsplit=1) for line in said.splitlines() if "   " in line)
+    for name in ("aetherfusion", "Python", "torch", "torchvision", "accelerate", "CUDA"):
+        assert lines[name], name
+    assert lines["aetherfusion"] == aetherfusion.__version__
+    assert lines["torch"] == torch.__version__.partition("+")[0] or "+" in lines["torch"]
+    assert lines["CPU threads"].startswith(str(torch.get_num_threads()))
+    assert lines["Precision"].split(",")[0] in ("bf16", "fp16", "no")
+    assert lines["CIFAR-10"].startswith("not found in")
+    assert "AETHERFUSION_DATA" in said and "shapes10" in said
+    assert lines["Weights"].startswith("found") and "10 classes" in said
+    assert re.fullmatch(r"[1-9]\d* images a second", lines["Training"])
+    assert re.fullmatch(r"[\d.]+ (seconds|minutes|hours)", lines["Generating 10 pictures"])
+    assert said.isascii() and max(map(len, said.splitlines())) < 80
+
+
+def test_doctor_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_there() -> None:
+        raise ValueError("there is none")
+
+    monkeypatch.setattr(doctor, "load_pretrained", none_there)
+    model, found = doctor.find_weights(None)
+    assert model is None and found.startswith("not found (there is none)")
+
+
+def test_the_doctors_sums() -> None:
+    told = dict(doctor.expect(100.0, epochs=20))
+    assert told == {
+        "One epoch of CIFAR-10 (50,000 images)": "8.3 minutes",
+        "aetherfusion train (20 epochs of it)": "2.8 hours",
+        "One epoch of shapes10 (10,000 images)": "1.7 minutes",
+        "5 minutes of a lesson": "3.0 epochs of shapes10",
+    }
+    assert doctor.in_words(89.9) == "89.9 seconds" and doctor.in_words(90) == "1.5 minutes"
+    assert doctor.in_words(5399) == "90.0 minutes" and doctor.in_words(5400) == "1.5 hours"
+
+
+def test_the_doctors_speed_is_that_of_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The median of what follows the warm-up, in images of a whole batch."""
+
+    def slow_at_first(*_: object, **__: object) -> Iterator[aetherfusion.Step]:
+        for step, seconds in enumerate([9.0, 9.0, 9.0, 0.5, 0.5, 7.0], start=1):
+            yield aetherfusion.Step(step, 6, 0, 1.0, 1.0, 64, seconds, torch.nn.Identity())
+
+    monkeypatch.setattr(doctor, "training_steps", slow_at_first)
+    assert doctor.training_speed(8.0) == 64 / 0.5
+    assert doctor.training_speed(0.0) == 64 / 0.5
+
+
+def test_the_doctor_finds_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "find_cifar10", lambda: Path("somewhere"))
+    assert dict(doctor.describe())["CIFAR-10"] == "found in somewhere"

@@ -1,0 +1,151 @@
+"""What moves the weights, and in which arithmetic."""
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from tiny import Affine, batches, weights_of
+from torch import Tensor, nn, optim
+
+import aetherfusion.training as training
+from aetherfusion import (
+    DiffusionTransformerUNet,
+    recommended_optimizer,
+    train,
+    training_steps,
+)
+from aetherfusion.precision import choose_precision, make_accelerator
+from aetherfusion.training_state import STATE_FILE
+
+# Optimizer
+
+
+def test_recommended_optimizer_shares_out_every_parameter_once() -> None:
+    model = DiffusionTransformerUNet(embedding_dim=16, num_heads=2, depth=2)
+    optimizer = recommended_optimizer(model, lr=1e-3)
+    owned = [p for group in optimizer.param_groups for p in group["params"]]
+    assert len(owned) == len({id(p) for p in owned}) == len(list(model.parameters()))
+    if hasattr(torch.optim, "Muon"):
+        matrices = optimizer.parts[0].param_groups[0]["params"]
+        assert len(matrices) == 2 * 4 and all(p.ndim == 2 for p in matrices)
+        optimizer.param_groups[0]["lr"] = 7.0
+        assert optimizer.parts[0].param_groups[0]["lr"] == 7.0
+
+
+def test_recommended_optimizer_state_survives_a_round_trip() -> None:
+    def three_steps(reload: bool) -> Tensor:
+        torch.manual_seed(0)
+        model = DiffusionTransformerUNet(image_size=8, embedding_dim=16, num_heads=2, depth=1)
+        optimizer = recommended_optimizer(model)
+        for k in range(3):
+            if reload and k == 2:
+                state = optimizer.state_dict()
+                optimizer = recommended_optimizer(model)
+                optimizer.load_state_dict(state)
+            torch.manual_seed(k)
+            model(torch.randn(2, 3, 8, 8), torch.rand(2)).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return weights_of(model)
+
+    assert torch.equal(three_steps(False), three_steps(True))
+
+
+# Precision
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((6, 1), "no"), ((7, 0), "fp16"), ((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")],
+)
+def test_precision_of_a_gpu_is_what_it_does_fast(
+    capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A T4 (7.5) says yes to this question, by emulation: it must not be asked.
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+    choice = choose_precision("cuda", capability=capability)
+    assert choice.mixed_precision == expected
+    assert f"{capability[0]}.{capability[1]}" in choice.reason
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    assert choose_precision("cuda:0").mixed_precision == expected
+
+
+def test_precision_of_a_cpu_is_what_it_does_fast() -> None:
+    assert choose_precision("cpu", cpu_features=frozenset()).mixed_precision == "no"
+    for feature in ("avx512_bf16", "amx_bf16"):
+        choice = choose_precision("cpu", cpu_features=frozenset({feature}))
+        assert choice.mixed_precision == "bf16" and feature in choice.reason
+    assert choose_precision("mps").mixed_precision == "no"
+
+
+def test_another_precision_in_the_same_process() -> None:
+    for precision in ("no", "bf16", "no"):
+        assert make_accelerator(precision).mixed_precision == precision
+    with pytest.raises(ValueError, match="needs a GPU"):
+        make_accelerator("fp16")
+    with pytest.raises(ValueError, match="must be 'bf16', 'fp16', 'no' or None"):
+        make_accelerator("fp8")  # type: ignore[arg-type]
+
+
+def test_network_computes_in_bf16_and_the_target_stays_in_float32() -> None:
+    dtypes = []
+
+    class Spy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, 1, 1)
+
+        def forward(self, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+            v = self.layer(xt)
+            dtypes.append((xt.dtype, t.dtype, v.dtype))
+            return v
+
+    def criterion(prediction: Tensor, target: Tensor) -> Tensor:
+        dtypes.append((prediction.dtype, target.dtype))
+        return nn.functional.mse_loss(prediction, target)
+
+    model = Spy()
+    optimizer = optim.Adam(model.parameters())
+    train(model, batches(), criterion, optimizer, 1, precision="bf16", progress=False)
+    assert dtypes[0] == (torch.float32, torch.float32, torch.bfloat16)
+    assert dtypes[1] == (torch.float32, torch.float32)
+    # Afterwards the model is the caller's own again, without autocast.
+    assert model(torch.zeros(1, 1, 4, 4), torch.zeros(1), None).dtype == torch.float32
+
+
+def test_float16_scaler_skips_overflow_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The logic of a T4, on a CPU: the loss is scaled, and steps that overflow change nothing."""
+    scales: list[float] = []
+
+    def with_scaler(precision: object, *, seed: int = 0) -> Accelerator:
+        # Accelerate refuses fp16 without a GPU: made here as it would be with one.
+        accelerator = make_accelerator("no", seed=seed)
+        accelerator.state._mixed_precision = "fp16"
+        accelerator.native_amp = True
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=2)
+        return accelerator
+
+    monkeypatch.setattr(training, "make_accelerator", with_scaler)
+    model = Affine()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def criterion(prediction: Tensor, target: Tensor) -> Tensor:
+        return 1000 * nn.functional.mse_loss(prediction, target)
+
+    steps = training_steps(
+        model, batches(320), criterion, optimizer, 1, checkpoint_dir=tmp_path, warmup_steps=0
+    )
+    values = [weights_of(model)]
+    for step in steps:
+        values.append(weights_of(model))
+        scales.append(step.loss)
+    moved = [not torch.equal(a, b) for a, b in itertools.pairwise(values)]
+    assert not moved[0] and moved[-1], "the first steps overflow, the last do not"
+    assert all(math.isfinite(loss) for loss in scales)
+    state = torch.load(tmp_path / STATE_FILE, weights_only=True)
+    assert state["scaler"]["scale"] < 2.0**127
