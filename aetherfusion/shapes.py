@@ -65,9 +65,9 @@ def _draw(distance: Callable[[Tensor, Tensor], Tensor], chance: Tensor, size: in
     across, down, scale, angle, mirror, hue, partner, light, slope = parts
 
     # Place, size and tilt. The whole picture is the square [-1, 1] x [-1, 1], y upwards.
-    radius = 0.54 + 0.22 * scale  # (n, 1, 1)
+    radius = 0.68 + 0.12 * scale  # (n, 1, 1)
     room = 0.86 - radius  # so that nothing is cut off
-    tilt = math.radians(15) * (2 * angle - 1)
+    tilt = math.radians(6) * (2 * angle - 1)
     line = (torch.arange(size) + 0.5) * (2 / size) - 1  # pixel centres
     x = (line[None, None, :] - (2 * across - 1) * room) / radius  # (n, 1, size)
     y = (-line[None, :, None] - (2 * down - 1) * room) / radius  # (n, size, 1)

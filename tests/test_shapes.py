@@ -74,7 +74,7 @@ def test_areas_match_the_closed_forms() -> None:
     size, number = 256, 100
     images, labels = draw_shapes10(number, image_size=size)
     scale = torch.rand(number, 9, generator=torch.Generator().manual_seed(0))[:, 2]
-    radius = (0.54 + 0.22 * scale) * size / 2
+    radius = (0.68 + 0.12 * scale) * size / 2
     area = ink(images).sum((1, 2)) / radius**2
     expected = {
         "disc": torch.pi,
