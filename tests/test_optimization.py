@@ -35,6 +35,14 @@ def test_recommended_optimizer_shares_out_every_parameter_once() -> None:
         assert optimizer.parts[0].param_groups[0]["lr"] == 7.0
 
 
+def test_before_torch_had_muon_adamw_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    model = DiffusionTransformerUNet(embedding_dim=16, num_heads=2, depth=1)
+    optimizer = recommended_optimizer(model, lr=1e-3)
+    assert type(optimizer) is optim.AdamW
+    assert len(optimizer.param_groups[0]["params"]) == len(list(model.parameters()))
+
+
 def test_recommended_optimizer_state_survives_a_round_trip() -> None:
     def three_steps(reload: bool) -> Tensor:
         torch.manual_seed(0)
