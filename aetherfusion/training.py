@@ -6,10 +6,9 @@ with label dropout (Ho & Salimans 2022, algorithm 1).
 """
 
 import contextlib
-import hashlib
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
 from pathlib import Path as FilePath
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
+from .batches import check_images, check_labels, count_steps, epoch_batches, seeded
 from .diffusion import FLOW, Path, sample_times
 from .optimization import averaged_copy, learning_rate_factor
 from .precision import Precision, make_accelerator
@@ -152,11 +152,11 @@ def training_steps(
     accelerator = make_accelerator(precision, seed=seed)
     optimizer_name = type(optimizer).__name__
     average = averaged_copy(model, average_exponent).to(accelerator.device)
-    _steps_per_epoch(trainloader, accumulate)  # before anything is changed
+    count_steps(trainloader, accumulate)  # before anything is changed
     net, optimizer, loader = accelerator.prepare(model, optimizer, trainloader)
     if compile:
         net.compile()
-    steps_per_epoch = _steps_per_epoch(loader, accumulate)
+    steps_per_epoch = count_steps(loader, accumulate)
     total_steps = num_epochs * steps_per_epoch
     rates = [group["lr"] for group in optimizer.param_groups]
     # What makes this run this one and no other.
@@ -205,7 +205,7 @@ def training_steps(
         net.train()
         with Interruption() as interruption:
             for epoch in range(done // steps_per_epoch, num_epochs):
-                batches = _batches(loader, epoch, seed)
+                batches = epoch_batches(loader, epoch, seed)
                 # What a resumed epoch has seen is drawn again and dropped: that alone leaves
                 # torch's random numbers, those of the user's transforms included, as they were.
                 for _ in range(done % steps_per_epoch * accumulate):
@@ -218,7 +218,7 @@ def training_steps(
                     for group, rate in zip(optimizer.param_groups, rates, strict=True):
                         group["lr"] = rate * factor
                     micro_batches = list(islice(batches, accumulate))
-                    with _seeded(accelerator, seed, done):
+                    with seeded(accelerator, seed, done):
                         loss = _gradients(
                             accelerator, net, micro_batches, criterion, path, label_dropout
                         )
@@ -283,8 +283,8 @@ def _gradients(
         if null_label == 0:  # a model without classes
             labels = torch.zeros_like(labels)
         else:
-            _check_labels(labels, null_label)
-        _check_images(x0, labels)
+            check_labels(labels, null_label)
+        check_images(x0, labels)
         # Noise, xt and the target stay in float32: only the network computes in less.
         t = sample_times(len(x0), device=x0.device)  # (B,)
         noise = torch.randn_like(x0)
@@ -306,68 +306,6 @@ def _any_process(accelerator: Accelerator, flag: bool) -> bool:
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
-
-
-def _check_images(x0: Tensor, labels: Tensor) -> None:
-    """Refuses what would train without complaint and come to nothing."""
-    if x0.ndim != 4 or not x0.is_floating_point() or labels.shape != (len(x0),):
-        raise ValueError(
-            "trainloader must give images (B, C, H, W), floats in [-1, 1], and labels (B,); "
-            f"got {tuple(x0.shape)} {x0.dtype} and {tuple(labels.shape)}"
-        )
-    low, high = torch.stack(x0.aminmax()).tolist()
-    if not (low >= -1.01 and high <= 1.01):  # written so that nan is refused
-        raise ValueError(
-            f"images must be in [-1, 1], got [{low:.2f}, {high:.2f}]; "
-            "after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
-        )
-    if low >= 0 and len(x0) >= 8:  # one picture may be bright all over, eight are not
-        raise ValueError(
-            f"images must be in [-1, 1]; these, from {low:.2f} to {high:.2f}, seem to be in "
-            "[0, 1]: after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
-        )
-
-
-def _check_labels(labels: Tensor, null_label: int | None) -> None:
-    if null_label is not None and ((labels < 0) | (labels >= null_label)).any():
-        raise ValueError(
-            f"labels must be in [0, {null_label}), got [{labels.min()}, {labels.max()}]; "
-            "make the model with as many num_classes as the data has"
-        )
-
-
-def _steps_per_epoch(loader: Iterable[Any], accumulate: int) -> int:
-    try:
-        batches = len(loader)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise ValueError("trainloader must know its length, len(trainloader)") from error
-    if batches == 0:
-        raise ValueError(
-            "trainloader has no batch: are there fewer images than its batch_size, with drop_last?"
-        )
-    return math.ceil(batches / accumulate)
-
-
-def _batches(loader: Any, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, always the same ones for the same epoch and seed."""
-    if hasattr(loader, "set_epoch"):
-        loader.set_epoch(epoch)
-    torch.manual_seed(_mix(seed, "epoch", epoch))
-    return iter(loader)
-
-
-@contextlib.contextmanager
-def _seeded(accelerator: Accelerator, seed: int, step: int) -> Iterator[None]:
-    """All random numbers in here follow from seed, step and process (the habit of EDM2)."""
-    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(_mix(seed, "step", step, accelerator.process_index))
-        yield
-
-
-def _mix(*parts: object) -> int:
-    """A number below 2 ** 56 that is different for different parts."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest(), "big")
 
 
 def _not_finite(loss: float, step: int, directory: FilePath | None) -> str:

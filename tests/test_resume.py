@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import Affine, run, weights_of
-from torch import Tensor, nn
+from accelerate import Accelerator
+from tiny import Affine, batches, run, weights_of
+from torch import Tensor, nn, optim
 
+import aetherfusion.training as training
 from aetherfusion import (
     DiffusionTransformerUNet,
     load_shapes10,
@@ -20,6 +22,7 @@ from aetherfusion import (
     recommended_optimizer,
     training_steps,
 )
+from aetherfusion.precision import make_accelerator
 from aetherfusion.progress import Step
 from aetherfusion.training_state import STATE_FILE, load_state, save_state
 
@@ -162,6 +165,41 @@ def test_state_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="seed was 0 and is now 1"):
         run(checkpoint_dir=tmp_path, seed=1)
     assert (tmp_path / STATE_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("label_dropout", 0.2),
+        ("warmup_steps", 1),
+        ("decay", 0.1),
+        ("average_exponent", 2.0),
+        ("max_grad_norm", 0.5),
+    ],
+)
+def test_what_decides_the_outcome_must_stay(tmp_path: Path, option: str, value: float) -> None:
+    run(checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=f"belongs to another run: {option} was"):
+        run(checkpoint_dir=tmp_path, **{option: value})
+
+
+def test_a_run_may_go_on_in_float16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a GPU with bfloat16 to a T4: the state has no scaler yet."""
+    model = Affine()
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    steps = training_steps(
+        model, batches(), nn.MSELoss(), optimizer, 2, precision="no", checkpoint_dir=tmp_path
+    )
+    next(steps)
+    steps.close()
+
+    def with_scaler(precision: object, *, seed: int = 0) -> Accelerator:
+        accelerator = make_accelerator("no", seed=seed)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        return accelerator
+
+    monkeypatch.setattr(training, "make_accelerator", with_scaler)
+    assert len(run(checkpoint_dir=tmp_path)) == 8
 
 
 def test_damaged_state_is_refused(tmp_path: Path) -> None:

@@ -179,8 +179,10 @@ def test_what_a_callback_draws_changes_nothing() -> None:
     results = []
     for callbacks in ([], [lambda step: torch.rand(step.step)]):
         torch.manual_seed(0)
-        model = Affine()
-        run(model, callbacks=callbacks)
+        data = load_shapes10(40, image_size=8)
+        data.flip = True  # the loader tosses a coin for every picture, from the same generator
+        model = Affine(10)
+        run(model, loader=make_loader(data, 8), callbacks=callbacks)
         results.append(weights_of(model))
     assert torch.equal(*results)
 
