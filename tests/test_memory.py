@@ -1,0 +1,62 @@
+"""`kept_memory`: what is freed within it is not asked for from the system again."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from aetherfusion import memory
+from aetherfusion.memory import kept_memory
+
+# Sixteen blocks of 16 MiB, freed together, ten times; prints how many pages the system gave.
+PROGRAM = """
+import contextlib, resource, sys
+import torch
+from aetherfusion.memory import kept_memory
+
+def work():
+    for _ in range(10):
+        blocks = [torch.ones(2**22) for _ in range(16)]
+        del blocks
+
+torch.set_num_threads(1)
+work()
+with kept_memory() if sys.argv[1] == "kept" else contextlib.nullcontext():
+    work()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    work()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+import os
+print(int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20)
+"""
+
+
+def measure(how: str) -> tuple[int, int]:
+    """(pages asked for from the system while working, resident MiB afterwards)."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True
+    )
+    pages, resident = map(int, done.stdout.split())
+    return pages, resident
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to keep it")
+def test_memory_is_kept_within_and_given_back_after() -> None:
+    kept, left = measure("kept")
+    given_back, usual = measure("given back")
+    assert given_back > 10_000, given_back  # else the test would say nothing
+    assert kept < given_back / 20, (kept, given_back)
+    assert left < usual + 64, (left, usual)
+
+
+def test_without_such_a_library_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    with kept_memory():
+        pass
+    monkeypatch.setattr(memory.sys, "platform", "linux")
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
+    with kept_memory():
+        pass
