@@ -1,10 +1,11 @@
-"""The command line: `aetherfusion generate`, `train` and `doctor`.
+"""The command line: `aetherfusion generate`, `train`, `evaluate` and `doctor`.
 
 Owns: the options, the order of work, and what is said when something is wrong. What is done is
 done by the other rooms, and their signatures hold the defaults. Used in lesson 00 and after 07.
 """
 
 import inspect
+import json
 import math
 import os
 import sys
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from . import doctor as facts
 from ._version import __version__
 from .checkpoint import load_model, load_pretrained
-from .data import make_loader
+from .data import load_cifar10, make_loader
 from .generation import generate_images, label_numbers
 from .model import DiffusionTransformerUNet
 from .optimization import recommended_optimizer
@@ -30,7 +31,7 @@ from .plots import save_images
 from .recipe import Recipe, follow
 from .sampling import SamplerStep, ddim, dpmpp_2m, heun
 from .training import training_steps
-from .writing import check_picture_format, check_writable
+from .writing import check_picture_format, check_writable, written_beside
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
@@ -141,6 +142,7 @@ def _aetherfusion(
       aetherfusion doctor                      what is here, and how fast is it?
       aetherfusion generate horse              ten horses, in horse.png
       aetherfusion train --data shapes10       teach a model ten shapes, without a network
+      aetherfusion evaluate                    how good are its pictures?
       aetherfusion generate --help             more about one command
     """
 
@@ -254,6 +256,9 @@ def train(
     accumulate: Annotated[
         int, typer.Option(min=1, help="Batches to one step: large batches in little memory.")
     ] = TRAINING["accumulate"],
+    start_from: Annotated[
+        Path | None, typer.Option(help="A model file whose weights to go on from.")
+    ] = None,
     preview_every: Annotated[
         int, typer.Option(min=0, metavar="STEPS", help="Draw a preview so often; 0 for never.")
     ] = 0,
@@ -277,11 +282,86 @@ def train(
         num_heads=num_heads,
         depth=depth,
         precision=None if precision is _Precision.auto else precision.value,
+        start_from=None if start_from is None else str(start_from),
     )
     if output.suffix != ".safetensors":
         raise ValueError(f"{output}: end the name of the model in .safetensors")
     folder = checkpoint_dir or Path("runs") / data.value
     follow(recipe, output, folder, compile=compile, preview_every=preview_every, say=typer.echo)
+
+
+@app.command()
+def evaluate(
+    num_samples: Annotated[
+        int, typer.Option("--num-samples", "-n", min=10, max=50_000, help="Pictures to judge.")
+    ] = 2000,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the figures to a JSON file too.")
+    ] = None,
+    seed: Seed = SAMPLING["seed"],
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="As for generate.")] = SAMPLING[
+        "steps"
+    ],
+    guidance: Annotated[float, typer.Option(min=0, help="As for generate.")] = SAMPLING[
+        "guidance_scale"
+    ],
+    interval: Annotated[
+        tuple[float, float], typer.Option(metavar="LOW HIGH", help="As for generate.")
+    ] = SAMPLING["guidance_interval"],
+    sampler: Annotated[_Sampler, typer.Option(help="As for generate.")] = DEFAULT_SAMPLER,
+    weights: Weights = None,
+    inception: Annotated[
+        bool, typer.Option("--inception", help="The usual FID too: slow, fetches a network.")
+    ] = False,
+) -> None:
+    """Judge a model of CIFAR-10's classes: how near are its pictures to real ones?
+
+    \b
+      aetherfusion evaluate
+      aetherfusion evaluate -n 500 --guidance 1.5
+      aetherfusion evaluate --weights model.safetensors -o report.json
+    """
+    try:
+        from .evaluation import RealPictures, inception_distance
+        from .evaluation import evaluate as compare
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    if not math.isfinite(guidance):
+        raise ValueError(f"--guidance must be a finite number, got {guidance}")
+    model = load_pretrained() if weights is None else load_model(weights)
+    if (model.num_classes, model.channels, model.image_size) != (10, 3, 32):
+        raise ValueError(
+            "the judge knows the ten classes of CIFAR-10 in 32x32 pixels; this model has "
+            f"{model.num_classes} classes in {model.image_size}x{model.image_size}"
+        )
+    if output is not None:
+        check_writable(output)
+    reference, training = load_cifar10(train=False), load_cifar10()
+    model = model.to(PartialState().device)
+    typer.echo(f"Making {num_samples} pictures, the classes in turn.")
+    images = generate_images(
+        model,
+        num_samples,
+        seed=seed,
+        steps=steps,
+        guidance_scale=guidance,
+        guidance_interval=interval,
+        sampler=SAMPLERS[sampler],
+        progress=sys.stderr.isatty(),
+    )
+    typer.echo("Comparing them with real ones.")
+    found = compare(
+        images, label_numbers(model, None, num_samples), RealPictures(reference, training)
+    )
+    typer.echo(str(found))
+    report = found.as_dict()
+    if inception:
+        report["fid"] = inception_distance(images, training)
+        typer.echo(f"FID, {len(images):,} pictures against the training set: {report['fid']:.1f}")
+    if output is not None:
+        with written_beside(output) as partial:
+            partial.write_text(json.dumps(report, indent=1) + "\n")
+        typer.echo(f"Wrote {output}.")
 
 
 @app.command()

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from .data import CIFAR10_CLASSES, from_unit, to_unit
 from .diffusion import FLOW, Path
+from .memory import kept_memory
 from .sampling import Callback, Sampler, SamplerStep, dpmpp_2m, guided, time_grid
 
 Label = int | str
@@ -88,7 +89,7 @@ def generate_images(
     batches = []
     bar = tqdm(total=num_samples, unit="image", disable=not progress)
     try:
-        with torch.inference_mode(), bar:
+        with torch.inference_mode(), kept_memory(), bar:
             for start in range(0, num_samples, batch_size):
                 indices = range(start, min(start + batch_size, num_samples))
                 batch_labels = numbers[start : start + batch_size].to(device)

@@ -55,12 +55,12 @@ class DiffusionTransformerUNet(nn.Module):
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        if image_size < 4 or image_size % 4:
-            raise ValueError(f"image_size must be a multiple of 4, got {image_size}")
-        if num_classes < 0:
-            raise ValueError(f"num_classes must be 0 or more, got {num_classes}")
-        if class_names is not None and len(class_names) != num_classes:
-            raise ValueError(f"{num_classes} classes cannot have {len(class_names)} class_names")
+        _check_sizes(image_size, num_classes, class_names)
+        self.image_size = image_size
+        self.num_classes = num_classes
+        self.channels = channels
+        self.null_label = num_classes
+        self.class_names = None if class_names is None else tuple(class_names)
         self.config = {
             "image_size": image_size,
             "num_classes": num_classes,
@@ -70,24 +70,22 @@ class DiffusionTransformerUNet(nn.Module):
             "depth": depth,
             "class_names": None if class_names is None else list(class_names),
         }
-        self.image_size = image_size
-        self.num_classes = num_classes
-        self.channels = channels
-        self.null_label = num_classes
-        self.class_names = None if class_names is None else tuple(class_names)
         condition_dim = 2 * embedding_dim
         self.time_embedding = TimeEmbedding(condition_dim)
         self.label_embedding = nn.Embedding(num_classes + 1, condition_dim)
         self.unet = UNetWithAttention(
             channels, channels, embedding_dim, num_heads, condition_dim=condition_dim, depth=depth
         )
-        nn.init.normal_(self.label_embedding.weight, std=0.02)
-        # The last convolution starts at zero, and with it the prediction.
+        self.reset_ends()
+        self.to(memory_format=torch.channels_last)
+
+    def reset_ends(self) -> None:
+        """Labels start apart, and the last convolution at zero, and with it the prediction."""
+        nn.init.normal_(self.label_embedding.weight, std=0.3)
         last = self.unet.unfold[0]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, xt: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         """The velocity at (xt, t).
@@ -100,25 +98,37 @@ class DiffusionTransformerUNet(nn.Module):
         Returns:
             (B, channels, image_size, image_size).
         """
-        size = (self.channels, self.image_size, self.image_size)
-        if xt.ndim != 4 or xt.shape[1:] != size:
-            raise ValueError(
-                f"expected images of shape (B, {', '.join(map(str, size))}), got {tuple(xt.shape)}"
-            )
         if labels is None:
             labels = torch.full((len(xt),), self.null_label, device=xt.device)
-        for name, value in {"t": t, "labels": labels}.items():
-            if value.shape != (len(xt),):
-                raise ValueError(
-                    f"{name} must have shape ({len(xt)},), one for each image; "
-                    f"got {tuple(value.shape)}"
-                )
-        # On a GPU a look at the labels would wait for it; there the embedding itself refuses them.
-        look = labels.device.type == "cpu" and not torch.compiler.is_compiling()
-        if look and len(labels):
-            low, high = labels.aminmax()
-            if low < 0 or high > self.null_label:
-                wrong = int(low if low < 0 else high)
-                raise ValueError(f"labels must be in [0, {self.null_label}], got {wrong}")
+        _check_inputs(self, xt, t, labels)
         condition = self.time_embedding(t) + self.label_embedding(labels)  # (B, C)
         return self.unet(xt, condition)
+
+
+def _check_sizes(image_size: int, num_classes: int, class_names: Sequence[str] | None) -> None:
+    if image_size < 4 or image_size % 4:
+        raise ValueError(f"image_size must be a multiple of 4, got {image_size}")
+    if num_classes < 0:
+        raise ValueError(f"num_classes must be 0 or more, got {num_classes}")
+    if class_names is not None and len(class_names) != num_classes:
+        raise ValueError(f"{num_classes} classes cannot have {len(class_names)} class_names")
+
+
+def _check_inputs(model: DiffusionTransformerUNet, xt: Tensor, t: Tensor, labels: Tensor) -> None:
+    size = (model.channels, model.image_size, model.image_size)
+    if xt.ndim != 4 or xt.shape[1:] != size:
+        raise ValueError(
+            f"expected images of shape (B, {', '.join(map(str, size))}), got {tuple(xt.shape)}"
+        )
+    for name, value in {"t": t, "labels": labels}.items():
+        if value.shape != (len(xt),):
+            raise ValueError(
+                f"{name} must have shape ({len(xt)},), one for each image; got {tuple(value.shape)}"
+            )
+    # On a GPU a look at the labels would wait for it; there the embedding itself refuses them.
+    look = labels.device.type == "cpu" and not torch.compiler.is_compiling()
+    if look and len(labels):
+        low, high = labels.aminmax()
+        if low < 0 or high > model.null_label:
+            wrong = int(low if low < 0 else high)
+            raise ValueError(f"labels must be in [0, {model.null_label}], got {wrong}")

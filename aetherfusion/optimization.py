@@ -45,7 +45,7 @@ class OptimizerPair(Optimizer):
 
 
 def recommended_optimizer(
-    model: nn.Module, lr: float = 2e-3, *, weight_decay: float = 0.01
+    model: nn.Module, lr: float = 4e-3, *, weight_decay: float = 0.01
 ) -> Optimizer:
     """Muon for the matrices of the transformer blocks, AdamW for everything else.
 
@@ -77,7 +77,7 @@ def recommended_optimizer(
 
 
 def learning_rate_factor(
-    step: int, total_steps: int, *, warmup_steps: int = 50, decay: float = 0.5
+    step: int, total_steps: int, *, warmup_steps: int = 50, decay: float = 0.3
 ) -> float:
     """What the learning rate is multiplied by: up from 0, level, then down to 0 in a straight line.
 

@@ -13,7 +13,7 @@ checkpoint folder
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from accelerate import PartialState
 from torch import nn
 
 from ._version import __version__
-from .checkpoint import save_model
+from .checkpoint import load_model, save_model
 from .data import ImageTensors, load_cifar10, load_shapes10, make_loader
 from .generation import generate_images
 from .model import DiffusionTransformerUNet
@@ -48,6 +48,7 @@ class Recipe:
 
     Attributes:
         num_images: to draw, or to use at most; None for as many as the data room gives.
+        start_from: a model file to go on from; None to start from nothing.
         precision: None for what is fast here. A run may be resumed with another one.
     """
 
@@ -62,10 +63,14 @@ class Recipe:
     num_heads: int
     depth: int
     precision: Precision | None
+    start_from: str | None = None
 
     def command(self) -> str:
         """The command line of this recipe, without anybody's paths."""
-        options = ((name.replace("_", "-"), value) for name, value in asdict(self).items())
+        decided = asdict(self)
+        if self.start_from is not None:
+            decided["start_from"] = Path(self.start_from).name
+        options = ((name.replace("_", "-"), value) for name, value in decided.items())
         return "aetherfusion train " + " ".join(
             f"--{name} {value}" for name, value in options if value is not None
         )
@@ -90,6 +95,7 @@ def follow(
     *,
     compile: bool = False,
     preview_every: int = 0,
+    callbacks: Sequence[Callback] = (),
     say: Callable[[str], None] = print,
 ) -> History:
     """Trains by a recipe, or goes on where the same recipe was stopped, and writes the model.
@@ -99,6 +105,7 @@ def follow(
         checkpoint_dir: for everything else, see above.
         compile: see `training_steps`.
         preview_every: steps between two previews; 0 for none.
+        callbacks: more of them, for `train`.
         say: is told what goes on, line by line.
 
     Raises:
@@ -120,6 +127,8 @@ def follow(
         depth=recipe.depth,
         class_names=dataset.class_names,
     )
+    if recipe.start_from is not None:
+        _start_from(model, recipe.start_from)
     loader = make_loader(dataset, recipe.batch_size)
     optimizer = recommended_optimizer(model, recipe.lr)
     check_writable(output)
@@ -131,7 +140,7 @@ def follow(
             record = {"recipe": asdict(recipe), "cpu_seconds": spent}
             _write_json(record, checkpoint_dir / RUN_FILE)
 
-    callbacks: list[Callback] = []
+    callbacks = list(callbacks)
     terminal = sys.stderr.isatty()
     precision = recipe.precision or choose_precision(processes.device).mixed_precision
     if processes.is_main_process:
@@ -177,6 +186,19 @@ def follow(
         say(f"Wrote {output}, and the losses to {checkpoint_dir / 'loss.png'}. Now try")
         say(f"  aetherfusion generate {dataset.class_names[0]} --weights {output}")
     return history
+
+
+def _start_from(model: DiffusionTransformerUNet, path: str) -> None:
+    """Gives a new model the weights of a file; refuses those of another kind of model."""
+    found = load_model(path)
+    if found.config != model.config:
+        different = [
+            f"{name} {found.config.get(name)!r}, not {value!r}"
+            for name, value in model.config.items()
+            if found.config.get(name) != value
+        ]
+        raise ValueError(f"{path} holds another kind of model: it has {', '.join(different)}")
+    model.load_state_dict(found.state_dict())
 
 
 def _spent_before(directory: Path, recipe: Recipe) -> float:

@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 
 from .batches import check_images, check_labels, count_steps, epoch_batches, seeded
 from .diffusion import FLOW, Path, sample_times
+from .memory import kept_memory
 from .optimization import averaged_copy, learning_rate_factor
 from .precision import Precision, make_accelerator
 from .progress import History, Step
@@ -103,7 +104,7 @@ def training_steps(
     path: Path = FLOW,
     label_dropout: float = 0.1,
     warmup_steps: int = 50,
-    decay: float = 0.5,
+    decay: float = 0.3,
     average_exponent: float = 8.0,
     max_grad_norm: float = 1.0,
     accumulate: int = 1,
@@ -203,7 +204,7 @@ def training_steps(
                 accelerator.scaler.load_state_dict(state["scaler"])
             history.load_dict(state["history"])
         net.train()
-        with Interruption() as interruption:
+        with kept_memory(), Interruption() as interruption:
             for epoch in range(done // steps_per_epoch, num_epochs):
                 batches = epoch_batches(loader, epoch, seed)
                 # What a resumed epoch has seen is drawn again and dropped: that alone leaves

@@ -133,15 +133,7 @@ class UNetWithAttention(nn.Module):
         depth: int = 4,
     ) -> None:
         super().__init__()
-        if embedding_dim < 8 or embedding_dim % 8:
-            raise ValueError(f"embedding_dim must be a multiple of 8, got {embedding_dim}")
-        if num_heads < 1 or 3 * embedding_dim // 2 % num_heads:
-            raise ValueError(
-                "num_heads must divide the width of the tokens, 3/2 embedding_dim = "
-                f"{3 * embedding_dim // 2}; got {num_heads}"
-            )
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
+        _check_sizes(embedding_dim, num_heads, depth)
         width, self.token_dim = embedding_dim // 2, 3 * embedding_dim // 2
         self.fold = nn.Sequential(
             nn.PixelUnshuffle(2), nn.Conv2d(4 * in_channels, width, 3, padding=1)
@@ -178,3 +170,15 @@ class UNetWithAttention(nn.Module):
         h = torch.cat([self.up(h), skip], dim=1)  # (B, E, H / 2, W / 2)
         h = self.decode(h, condition)  # (B, E / 2, H / 2, W / 2)
         return self.unfold(F.silu(self.norm(h)))  # (B, out_channels, H, W)
+
+
+def _check_sizes(embedding_dim: int, num_heads: int, depth: int) -> None:
+    if embedding_dim < 8 or embedding_dim % 8:
+        raise ValueError(f"embedding_dim must be a multiple of 8, got {embedding_dim}")
+    if num_heads < 1 or 3 * embedding_dim // 2 % num_heads:
+        raise ValueError(
+            "num_heads must divide the width of the tokens, 3/2 embedding_dim = "
+            f"{3 * embedding_dim // 2}; got {num_heads}"
+        )
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")

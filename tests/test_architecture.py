@@ -24,6 +24,7 @@ ARROWS: dict[str, str] = {
     "diffusion": "",
     "optimization": "",
     "precision": "",
+    "memory": "",
     "progress": "",
     "training_state": "writing",
     "download": "",
@@ -34,12 +35,13 @@ ARROWS: dict[str, str] = {
     "unet": "positional attention",
     "model": "positional unet",
     "batches": "",
-    "training": "batches diffusion optimization precision progress training_state",
+    "training": "batches diffusion memory optimization precision progress training_state",
     "checkpoint": "model writing",
     "sampling": "diffusion",
-    "generation": "data diffusion sampling",
+    "generation": "data diffusion memory sampling",
     "plots": "data writing",
-    "evaluation": "data generation",
+    "judge": "",
+    "evaluation": "data judge",
     "widgets": "generation plots",
     "lessons": "*",
     "recipe": "*",
@@ -49,7 +51,7 @@ ARROWS: dict[str, str] = {
     "__init__": "*",
 }
 #: These are asked for by name: `import aetherfusion` opens none of them.
-APART = {"evaluation", "widgets", "lessons", "recipe", "doctor", "cli", "__main__"}
+APART = {"evaluation", "judge", "widgets", "lessons", "recipe", "doctor", "cli", "__main__"}
 
 
 def room(file: Path) -> str:

@@ -81,6 +81,21 @@ def test_the_noted_command_makes_the_same_model() -> None:
         assert torch.equal(value, second.state_dict()[name]), name
 
 
+def test_training_goes_on_from_a_model_file(capsys: Said) -> None:
+    assert main([*TWO_STEPS, "-o", "first.safetensors"]) == 0
+    go_on = [*TWO_STEPS, "--start-from", "first.safetensors", "--lr", "0"]
+    assert main([*go_on, "--checkpoint-dir", "again", "-o", "second.safetensors"]) == 0
+    first, second = load_model("first.safetensors"), load_model("second.safetensors")
+    for name, value in first.state_dict().items():
+        assert torch.allclose(value, second.state_dict()[name], atol=1e-6), name
+    notes = read_notes("second.safetensors")
+    assert "--start-from first.safetensors" in notes["command"]
+    capsys.readouterr()
+    other = [*TRAIN, "--depth", "2", "--start-from", "first.safetensors"]
+    refused([*other, "--checkpoint-dir", "new"], capsys, "another kind of model", "depth 1, not 2")
+    refused([*TRAIN, "--start-from", "none.safetensors"], capsys, "none.safetensors")
+
+
 def test_train_again_resumes(capsys: Said) -> None:
     assert main(TWO_STEPS) == 0
     before = read_notes("model.safetensors")["cpu_seconds"]

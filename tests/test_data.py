@@ -25,23 +25,11 @@ from aetherfusion.data import (
     to_unit,
 )
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-
 
 def some_images(number: int = 50, flip: bool = False) -> ImageTensors:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (number, 3, 6, 5), dtype=torch.uint8, generator=generator)
     return ImageTensors(images, torch.arange(number) % 3, ("a", "b", "c"), flip=flip)
-
-
-@pytest.fixture(scope="module")
-def cifar10_root() -> Path:
-    """A real CIFAR-10, where there is one: $AETHERFUSION_DATA, ./data or ../shared/data."""
-    for place in (None, REPOSITORY / "data", REPOSITORY.parent / "shared" / "data"):
-        found = find_cifar10(place)
-        if found is not None:
-            return found.resolve()
-    pytest.skip("no CIFAR-10 here: set AETHERFUSION_DATA to the folder that holds it")
 
 
 # Ranges

@@ -1,0 +1,72 @@
+"""`aetherfusion evaluate`: what it says, what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from command_line import Said, an_empty_folder, refused, weights  # noqa: F401
+
+from aetherfusion import CIFAR10_CLASSES, ImageTensors, cli, evaluation
+from aetherfusion.cli import main
+
+
+@pytest.fixture(autouse=True)
+def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CIFAR-10 of twenty pictures of noise."""
+
+    def load(train: bool = True) -> ImageTensors:
+        generator = torch.Generator().manual_seed(int(train))
+        images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=generator)
+        return ImageTensors(images, torch.arange(20) % 10, CIFAR10_CLASSES)
+
+    monkeypatch.setattr(cli, "load_cifar10", load)
+
+
+def test_it_says_and_writes_what_was_found(weights: str, capsys: Said) -> None:
+    args = ["evaluate", "-n", "10", "--steps", "2", "--weights", weights]
+    assert main([*args, "-o", "new/report.json"]) == 0
+    said = capsys.readouterr().out
+    assert "10 pictures" in said and "recall" in said and "copy ratio" in said
+    report = json.loads(Path("new/report.json").read_text())
+    assert f"{report['frechet']:.1f}" in said and sum(map(sum, report["confusion"])) == 10
+    assert "fid" not in report
+
+
+def test_the_usual_fid_on_request(
+    weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "inception_distance", lambda images, reference: 12.34)
+    args = ["evaluate", "-n", "10", "--steps", "1", "--weights", weights, "--inception"]
+    assert main([*args, "-o", "report.json"]) == 0
+    assert "12.3" in capsys.readouterr().out
+    assert json.loads(Path("report.json").read_text())["fid"] == 12.34
+
+
+def test_what_is_refused(weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    short = ["evaluate", "-n", "10", "--weights", weights]
+    refused(["evaluate", "-n", "9"], capsys, "greater than or equal to 10")
+    refused([*short, "--guidance", "inf"], capsys, "finite")
+    refused(["evaluate", "--weights", "nowhere.safetensors"], capsys, "nowhere")
+
+    def other(*_: object) -> object:
+        from aetherfusion import DiffusionTransformerUNet
+
+        return DiffusionTransformerUNet(
+            image_size=16, embedding_dim=8, num_heads=2, depth=1, num_classes=3
+        )
+
+    monkeypatch.setattr(cli, "load_model", other)
+    refused(short, capsys, "ten classes of CIFAR-10", "3 classes in 16x16")
+
+
+def test_without_torchmetrics_it_says_what_to_install(
+    weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.delitem(sys.modules, "aetherfusion.evaluation")
+    monkeypatch.setitem(sys.modules, "torchmetrics.classification", None)
+    refused(["evaluate", "--weights", weights], capsys, 'pip install "aetherfusion[eval]"')
