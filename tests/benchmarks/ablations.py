@@ -1,0 +1,144 @@
+"""What each part of the recipe buys: one change at a time, each trained for the same CPU time.
+
+    python tests/benchmarks/ablations.py --cpu-seconds 240 --jobs 2    # trains what is missing
+    python tests/benchmarks/ablations.py --score                       # the table and the figure
+
+Training leaves samples under runs/ablations/; scoring shows them to the judge and writes
+tests/benchmarks/results/ablations.json and docs/ablations.png. A run that is there is not made
+again. See variants.py for what is switched.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).parent.parent.parent
+SAMPLES = Path("runs/ablations")
+RESULTS = Path(__file__).parent / "results" / "ablations.json"
+
+
+def file_of(name: str, cpu_seconds: float, seed: int) -> Path:
+    return SAMPLES / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{cpu_seconds:g}-{seed}.npz"
+
+
+def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
+    """Trains one setup and keeps its pictures."""
+    from budget import train_for
+    from variants import BRANCHES, ladder
+
+    from aetherfusion import generate_images
+    from aetherfusion.data import load_cifar10, to_uint8
+
+    setup = {**ladder(), **BRANCHES}[name]
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    model = setup.build()
+    images_seen, spent, steps = train_for(
+        cpu_seconds,
+        model,
+        setup.optimizer,
+        load_cifar10(),
+        setup.batch_size,
+        path=setup.path,
+        seed=seed,
+        **setup.options,
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        samples = generate_images(model, num_samples, path=setup.path)
+    record = {
+        "name": name,
+        "seed": seed,
+        "cpu_seconds": round(spent, 1),
+        "images_seen": images_seen,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "loss": sum(step.loss for step in steps[-100:]) / min(100, len(steps)),
+    }
+    path = file_of(name, cpu_seconds, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, images=to_uint8(samples).numpy(), record=json.dumps(record))
+    print(json.dumps(record), flush=True)
+
+
+def train_all(wanted: list[tuple[str, int]], args: argparse.Namespace) -> None:
+    """A subprocess for each run that is missing, `args.jobs` at a time."""
+    running: list[subprocess.Popen[bytes]] = []
+    for name, seed in wanted:
+        if file_of(name, args.cpu_seconds, seed).exists():
+            continue
+        while len(running) >= args.jobs:
+            running[0].wait()
+            running = [process for process in running if process.poll() is None]
+        command = [sys.executable, __file__, "--run", name, "--seed", str(seed)]
+        command += ["--cpu-seconds", str(args.cpu_seconds), "--num-samples", str(args.num_samples)]
+        running.append(subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}))
+    for process in running:
+        process.wait()
+
+
+def score(cpu_seconds: float) -> None:
+    """Shows all samples to the judge; writes the table."""
+    from variants import BRANCHES, ladder
+
+    from aetherfusion.data import load_cifar10
+    from aetherfusion.evaluation import RealPictures, evaluate
+
+    real = RealPictures(load_cifar10(train=False), load_cifar10())
+    rows = []
+    for path in sorted(SAMPLES.glob(f"*-{cpu_seconds:g}-*.npz")):
+        with np.load(path) as kept:
+            images, record = torch.from_numpy(kept["images"]), json.loads(str(kept["record"]))
+        scores = evaluate(images.float() / 255, torch.arange(len(images)) % 10, real)
+        record |= {
+            "num_samples": len(images),
+            "frechet": round(scores.frechet, 1),
+            "frechet_soft": round(scores.frechet_soft, 1),
+            "recall": round(scores.recall, 3),
+            "class_accuracy": round(scores.class_accuracy, 3),
+        }
+        rows.append(record)
+    order = list(ladder()) + list(BRANCHES)
+    rows.sort(key=lambda row: (order.index(row["name"]), row["seed"]))
+    rungs = list(ladder())
+    for row in rows:
+        row["ladder"] = row["name"] in rungs
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"budget": cpu_seconds, "runs": rows}, indent=1) + "\n")
+    print("| switch | images seen | FD | FD-soft | recall | class accuracy |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        print(
+            f"| {row['name']} | {row['images_seen']:,} | {row['frechet']} | "
+            f"{row['frechet_soft']} | {row['recall']} | {row['class_accuracy']:.0%} |"
+        )
+
+
+def main() -> None:
+    from variants import BRANCHES, ladder
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--cpu-seconds", type=float, default=240)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+    parser.add_argument("--num-samples", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="names of setups")
+    parser.add_argument("--run", help="train this setup here and now")
+    parser.add_argument("--score", action="store_true")
+    args = parser.parse_args()
+    if args.run:
+        run(args.run, args.cpu_seconds, args.seed, args.num_samples)
+    elif args.score:
+        score(args.cpu_seconds)
+    else:
+        names = args.only or [*ladder(), *BRANCHES]
+        train_all([(name, args.seed) for name in names], args)
+
+
+if __name__ == "__main__":
+    main()
