@@ -1,7 +1,6 @@
 """From data to noise and back: the path, the target, and every conversion. No network in here.
 
-Owns: `Path` with its two instances `FLOW` and `COSINE`, `sample_times` and `noisy_batch`. Built
-in lesson 04.
+Owns: `Path` with its two instances `FLOW` and `COSINE`, and `sample_times`. Built in lesson 04.
 
 t = 0 is data, t = 1 is noise, and on the way
 

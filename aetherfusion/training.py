@@ -1,6 +1,7 @@
 """How it is trained: one loop, on whatever hardware there is, that can be stopped and resumed.
 
-Owns: `train` and the generator `training_steps` under it. Built in lesson 05.
+Owns: `train`, the generator `training_steps` under it, and `diffusion_loss` under that. Built in
+lesson 05.
 Implements flow matching (Lipman et al. 2023, equation 23) as a plain regression of the velocity,
 with label dropout (Ho & Salimans 2022, algorithm 1).
 """
@@ -268,6 +269,43 @@ def training_steps(
         model.eval()
 
 
+def diffusion_loss(
+    net: nn.Module,
+    x0: Tensor,
+    labels: Tensor,
+    criterion: Criterion,
+    path: Path = FLOW,
+    *,
+    label_dropout: float = 0.0,
+    null_label: int | None = None,
+) -> Tensor:
+    """How wrong the network is about the velocity, at a random time for every image.
+
+    Args:
+        net: `forward(xt, t, labels) -> velocity`.
+        x0: (B, ...) images in [-1, 1].
+        labels: (B,) integers.
+        criterion: a loss of (prediction, target).
+        path: from data to noise.
+        label_dropout: how often a label is replaced by `null_label`, in [0, 1].
+        null_label: the label that says "any class"; None if there is none.
+
+    Returns:
+        what the criterion gives, a tensor ().
+
+    Source: Lipman et al. 2023, equation 23; Ho & Salimans 2022, algorithm 1 (label dropout).
+    """
+    # Noise, xt and the target stay in float32: only the network computes in less.
+    t = sample_times(len(x0), device=x0.device)  # (B,)
+    noise = torch.randn_like(x0)
+    xt = path.mix(x0, noise, t)
+    velocity = path.velocity(x0, noise, t)
+    if null_label is not None:
+        dropped = torch.rand(len(x0), device=x0.device) < label_dropout
+        labels = torch.where(dropped, null_label, labels)
+    return criterion(net(xt, t, labels), velocity)
+
+
 def _gradients(
     accelerator: Accelerator,
     net: nn.Module,
@@ -286,17 +324,12 @@ def _gradients(
         else:
             check_labels(labels, null_label)
         check_images(x0, labels)
-        # Noise, xt and the target stay in float32: only the network computes in less.
-        t = sample_times(len(x0), device=x0.device)  # (B,)
-        noise = torch.randn_like(x0)
-        xt = path.mix(x0, noise, t)
-        velocity = path.velocity(x0, noise, t)
-        if null_label is not None:
-            dropped = torch.rand(len(x0), device=x0.device) < label_dropout
-            labels = torch.where(dropped, null_label, labels)
         last = k == len(micro_batches)
         with contextlib.nullcontext() if last else accelerator.no_sync(net):
-            loss = criterion(net(xt, t, labels), velocity) / len(micro_batches)
+            loss = diffusion_loss(
+                net, x0, labels, criterion, path, label_dropout=label_dropout, null_label=null_label
+            )
+            loss = loss / len(micro_batches)
             accelerator.backward(loss)
         total += loss.detach()
     return float(accelerator.reduce(total, reduction="mean"))

@@ -130,7 +130,7 @@ def test_learning_rate_is_the_callers_and_is_given_back() -> None:
     optimizer = optim.SGD(model.parameters(), lr=0.5)
     history = train(model, batches(800), nn.MSELoss(), optimizer, 1, precision="no", progress=False)
     assert math.isclose(max(history.learning_rate), 0.5) and optimizer.param_groups[0]["lr"] == 0.5
-    assert math.isclose(history.learning_rate[-1], 0.5 * 0.02)
+    assert math.isclose(history.learning_rate[-1], 0.5 * (1 / 100) / 0.3)  # the decay's end
 
 
 def test_long_gradients_are_shortened() -> None:

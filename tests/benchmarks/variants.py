@@ -115,6 +115,7 @@ class Setup:
     times: Callable[..., Tensor] = logit_normal_times
     average: Callable[..., AveragedModel] = averaged_copy
     options: dict[str, Any] = field(default_factory=dict)  # of `training_steps`
+    guidance_scale: float | None = None  # the default one
 
     def build(self) -> DiffusionTransformerUNet:
         """The model; changes the package in this process where a switch has no option."""
@@ -192,20 +193,20 @@ def _lr(lr: float) -> Callable[[nn.Module], optim.Optimizer]:
 
 BRANCHES: dict[str, Setup] = {
     "five lines: Adam at 1e-4": Setup(optimizer=adam_of_the_five_lines),
-    "no positions": Setup(positions="none"),
-    "learnt positions": Setup(positions="learnt"),
     "AdamW alone": Setup(optimizer=adamw),
-    "adaLN not zero at first": Setup(condition="adaLN"),
-    "learning rate 1e-3": Setup(optimizer=_lr(1e-3)),
-    "learning rate 4e-3": Setup(optimizer=_lr(4e-3)),
+    "learning rate 2e-3": Setup(optimizer=_lr(2e-3)),
+    "learning rate 8e-3": Setup(optimizer=_lr(8e-3)),
     "decay from the start": Setup(options={"decay": 1.0}),
     "batch 32": Setup(batch_size=32),
     "batch 128": Setup(batch_size=128),
-    "no label dropout": Setup(options={"label_dropout": 0.0}),
-    "label dropout 0.2": Setup(options={"label_dropout": 0.2}),
+    "no label dropout, no guidance": Setup(options={"label_dropout": 0.0}, guidance_scale=1.0),
+    "no guidance": Setup(guidance_scale=1.0),
+    "labels begin small: 0.02": Setup(label_std=0.02),
+    "no positions": Setup(positions="none"),
+    "learnt positions": Setup(positions="learnt"),
+    "adaLN not zero at first": Setup(condition="adaLN"),
     "2 blocks": Setup(sizes={"depth": 2}),
     "8 blocks": Setup(sizes={"depth": 8}),
-    "narrower: embedding_dim 96": Setup(sizes={"embedding_dim": 96}),
     "wider: embedding_dim 192": Setup(sizes={"embedding_dim": 192}),
     "attention at 16x16 too": Setup(attention_at_16=True),
     "not folded": Setup(folded=False),
