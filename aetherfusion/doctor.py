@@ -29,7 +29,8 @@ from .precision import choose_precision
 from .training import training_steps
 
 CIFAR10_IMAGES = 50_000  # to train on
-LESSON_MINUTES = 5  # that a class has for a training run
+LESSON_MINUTES = 5  # that a class has for a training run on drawn shapes
+CLASS_MINUTES = 25  # and for one on CIFAR-10, see lesson 05
 BATCH_SIZE: int = inspect.signature(make_loader).parameters["batch_size"].default
 SHAPES10_IMAGES: int = inspect.signature(load_shapes10).parameters["num_images"].default
 
@@ -173,6 +174,10 @@ def expect(images_per_second: float, epochs: int) -> Facts:
         (f"aetherfusion train ({epochs} epochs of it)", in_words(epochs * epoch)),
         (f"One epoch of shapes10 ({SHAPES10_IMAGES:,} images)", in_words(shapes)),
         (f"{LESSON_MINUTES} minutes of a lesson", f"{lesson:.1f} epochs of shapes10"),
+        (
+            f"{CLASS_MINUTES} minutes of a lesson",
+            f"{60 * CLASS_MINUTES / epoch:.1f} epochs of CIFAR-10",
+        ),
     ]
 
 

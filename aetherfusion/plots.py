@@ -1,10 +1,11 @@
 """The figures that more than one lesson shows.
 
-Owns: `show_images` and `save_images`.
+Owns: `show_images`, the figure under it, and `save_images`.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from .writing import check_picture_format, written_beside
 
 
 def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None = None) -> None:
-    """Draws pictures in rows.
+    """Draws pictures in rows and shows them.
 
     >>> show_images(samples)
 
@@ -25,12 +26,26 @@ def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None =
     """
     import matplotlib.pyplot as plt
 
+    image_figure(images, cols, titles=titles)
+    plt.show()
+
+
+def image_figure(
+    images: Tensor, cols: int = 5, *, titles: Sequence[str] | None = None, size: float = 1.35
+) -> Any:
+    """The matplotlib figure that `show_images` shows; arguments as there.
+
+    Args:
+        size: of one picture, in inches.
+    """
+    import matplotlib.pyplot as plt
+
     images = _checked(images)
     cols = max(1, min(cols, len(images)))
     rows = -(-len(images) // cols)
-    height = 1.6 if titles else 1.35
-    _, axes = plt.subplots(
-        rows, cols, figsize=(1.35 * cols, height * rows), squeeze=False, layout="constrained"
+    height = size + (0.25 if titles else 0)
+    figure, axes = plt.subplots(
+        rows, cols, figsize=(size * cols, height * rows), squeeze=False, layout="constrained"
     )
     for ax in axes.flat:
         ax.axis("off")
@@ -40,7 +55,7 @@ def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None =
         ax.imshow(to_uint8(image).permute(1, 2, 0).squeeze(-1), cmap="gray" if grey else None)
         if titles:
             ax.set_title(titles[i], fontsize=9)
-    plt.show()
+    return figure
 
 
 def save_images(images: Tensor, path: str | Path, *, cols: int = 5, zoom: int = 4) -> Path:

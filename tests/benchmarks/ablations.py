@@ -4,7 +4,7 @@
     python tests/benchmarks/ablations.py --score                       # the table and the figure
 
 Training leaves samples under runs/ablations/; scoring shows them to the judge and writes
-tests/benchmarks/results/ablations.json and docs/ablations.png. A run that is there is not made
+aetherfusion/lessons/results/ablations.json and docs/ablations.png. A run that is there is not made
 again. See variants.py for what is switched.
 """
 
@@ -23,7 +23,7 @@ import torch
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = Path("runs/ablations")
 RECIPE = "Muon for the matrices: the recipe"
-RESULTS = Path(__file__).parent / "results" / "ablations.json"
+RESULTS = ROOT / "aetherfusion" / "lessons" / "results" / "ablations.json"
 
 
 def file_of(name: str, cpu_seconds: float, seed: int) -> Path:

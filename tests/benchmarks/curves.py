@@ -1,11 +1,12 @@
-"""How the pictures get better in a long run: the run that makes the shipped weights, watched.
+"""How pictures get better in a run: `aetherfusion train`, watched.
 
-    python tests/benchmarks/curves.py --epochs 32 --checkpoint-dir runs/long    # trains, or goes on
-    python tests/benchmarks/curves.py --score --checkpoint-dir runs/long        # the figure
+    python tests/benchmarks/curves.py class_time --epochs 8     # trains, or goes on
+    python tests/benchmarks/curves.py class_time --score        # shows the copies to the judge
+    python tests/benchmarks/curves.py shipped --epochs 12 --seed 1 --start-from first.safetensors
 
-The same as `aetherfusion train --epochs 32`, which keeps a copy of the averaged model now and
-then. Scoring shows pictures of each copy to the judge, and writes
-tests/benchmarks/results/curves.json and docs/curves.png.
+The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
+every epoch in runs/NAME. Scoring shows pictures of each copy to the judge and writes
+aetherfusion/lessons/results/NAME.json, which lesson 05 draws.
 """
 
 import argparse
@@ -16,28 +17,23 @@ from typing import Any
 import torch
 
 from aetherfusion import generate_images, load_model, save_model
+from aetherfusion.checkpoint import read_notes
+from aetherfusion.cli import EPOCHS
 from aetherfusion.progress import Step
 from aetherfusion.recipe import Recipe, follow
 
-ROOT = Path(__file__).parent.parent.parent
-RESULTS = Path(__file__).parent / "results" / "curves.json"
-EVERY = 781  # steps between two copies: an epoch
+RESULTS = Path(__file__).parents[2] / "aetherfusion" / "lessons" / "results"
+SCORES = ("frechet", "frechet_soft", "precision", "recall", "class_accuracy")
+POINTS = 150  # of the loss that are kept
 
 
 def train(args: argparse.Namespace) -> None:
     """Follows the recipe of the command line and keeps copies."""
-    import time
-
-    started = time.process_time()
 
     def keep(step: Step) -> None:
-        if step.step % EVERY == 0 or step.step == step.total_steps:
-            notes = {
-                "step": step.step,
-                "cpu_seconds_of_this_process": time.process_time() - started,
-            }
-            path = args.checkpoint_dir / f"copy-{step.step:06d}.safetensors"
-            save_model(step.averaged_model, path, dtype=torch.float16, notes=notes)
+        if step.step % (step.total_steps // args.epochs) == 0:
+            path = args.folder / f"copy-{step.step:06d}.safetensors"
+            save_model(step.averaged_model, path, dtype=torch.float16)
 
     recipe = Recipe(
         data="cifar10",
@@ -53,59 +49,59 @@ def train(args: argparse.Namespace) -> None:
         precision=None,
         start_from=args.start_from,
     )
-    output = args.checkpoint_dir / "model.safetensors"
-    follow(recipe, output, args.checkpoint_dir, callbacks=[keep])
+    follow(recipe, args.folder / "model.safetensors", args.folder, callbacks=[keep])
 
 
 def score(args: argparse.Namespace) -> None:
-    """Pictures of every copy, seen by the judge; the figure."""
-    from matplotlib.figure import Figure
-
+    """Pictures of every copy, seen by the judge, beside the loss."""
     from aetherfusion.data import load_cifar10
     from aetherfusion.evaluation import RealPictures, evaluate
 
     real = RealPictures(load_cifar10(train=False), load_cifar10())
     labels = torch.arange(args.num_samples) % 10
-    rows: list[dict[str, Any]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    known = {row["step"] for row in rows if row["num_samples"] == args.num_samples}
-    for path in sorted(args.checkpoint_dir.glob("copy-*.safetensors")):
-        step = int(path.stem.partition("-")[2])
-        if step in known:
-            continue
+    copies: list[dict[str, Any]] = []
+    for path in sorted(args.folder.glob("copy-*.safetensors")):
         with torch.autocast("cpu", torch.bfloat16):
             images = generate_images(load_model(path), args.num_samples)
         found = evaluate(images, labels, real)
-        row = {"step": step, "images_seen": 64 * step, "num_samples": args.num_samples}
-        for name in ("frechet", "frechet_soft", "recall", "class_accuracy"):
-            row[name] = round(getattr(found, name), 4)
-        rows.append(row)
-        print(row, flush=True)
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(sorted(rows, key=lambda r: r["step"]), indent=1) + "\n")
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    seen = [row["images_seen"] / 1e6 for row in rows]
-    for name, words in [("frechet", "plain"), ("frechet_soft", "softened")]:
-        left.plot(seen, [row[name] for row in rows], marker="o", label=words)
-    left.set(xlabel="million images seen", ylabel="Fréchet distance", ylim=(0, None))
-    left.legend()
-    for name, words in [("class_accuracy", "named as asked"), ("recall", "recall")]:
-        right.plot(seen, [row[name] for row in rows], marker="o", label=words)
-    right.set(xlabel="million images seen", ylim=(0, 1))
-    right.legend()
-    figure.savefig(ROOT / "docs" / "curves.png", dpi=120)
+        seen = args.images_before + 64 * int(path.stem.partition("-")[2])
+        copies.append({"images_seen": seen} | {k: round(getattr(found, k), 4) for k in SCORES})
+        print(copies[-1], flush=True)
+    history = json.loads((args.folder / "history.json").read_text())
+    notes = read_notes(args.folder / "model.safetensors")
+    steps = len(history["loss"])
+    edges = [round(i * steps / POINTS) for i in range(POINTS + 1)]
+    result = {
+        "command": notes["command"],
+        "images_before": args.images_before,
+        "images_seen": notes["images_seen"],
+        "cpu_seconds": round(notes["cpu_seconds"]),
+        "wall_seconds": round(sum(history["seconds"])),
+        "num_samples": args.num_samples,
+        "loss": [
+            [args.images_before + 64 * b, round(sum(history["loss"][a:b]) / (b - a), 4)]
+            for a, b in zip(edges, edges[1:], strict=False)
+        ],
+        "copies": copies,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 def main() -> None:
+    """Trains or scores."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--epochs", type=int, default=32)
+    parser.add_argument("name")
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--start-from", help="a model file whose weights to go on from")
+    parser.add_argument("--images-before", type=int, default=0, help="that model has seen")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--checkpoint-dir", type=Path, default=Path("runs/long"))
+    parser.add_argument("--folder", type=Path, help="default: runs/NAME")
     parser.add_argument("--score", action="store_true")
     parser.add_argument("--num-samples", type=int, default=1000)
     args = parser.parse_args()
+    args.folder = args.folder or Path("runs") / args.name
     (score if args.score else train)(args)
 
 
