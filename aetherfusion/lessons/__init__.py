@@ -1,11 +1,13 @@
 """What the notebooks share: methods taught one by one, figures with words, checks that explain.
 
-Owns: `method_of`, `show` and `run_check`. The checks of each lesson's exercises live beside this
-file, in a module named after the room that the lesson builds.
+Owns: `method_of`, `show`, `Live`, `results` and `run_check`. The checks of each lesson live beside
+this file, in a module named after the room that the lesson builds.
 """
 
 import io
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -32,12 +34,55 @@ def show(figure: Any, alt: str, *, dpi: int = 90) -> None:
         dpi: dots per inch; more is larger.
     """
     from IPython.display import Image, display
+
+    display(Image(_png(figure, dpi), format="png", metadata={"alt": alt}))
+
+
+class Live:
+    """A figure on the page that is drawn anew while a cell works.
+
+    >>> live = Live("the loss so far")
+    >>> for step in steps:
+    ...     live.show(draw(history))
+
+    Args:
+        alt: what it shows, in a sentence.
+    """
+
+    def __init__(self, alt: str) -> None:
+        self.alt, self.png = alt, b""
+        self.handle: Any = None
+
+    def show(self, figure: Any, *, dpi: int = 90) -> None:
+        """Puts a figure where the one before was, and closes it."""
+        from IPython.display import display
+
+        self.png = _png(figure, dpi)
+        if self.handle is None:
+            self.handle = display(self, display_id=True)
+        else:
+            self.handle.update(self)
+
+    # Front ends ask for these two; the words are the same every time, which nbval insists on.
+    def __repr__(self) -> str:
+        return "a live figure"
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return self.png, {"alt": self.alt}
+
+
+def _png(figure: Any, dpi: int) -> bytes:
     from matplotlib import pyplot
 
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=dpi, bbox_inches="tight")
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi, bbox_inches="tight")
     pyplot.close(figure)
-    display(Image(png.getvalue(), format="png", metadata={"alt": alt}))
+    return file.getvalue()
+
+
+def results(name: str) -> dict[str, Any]:
+    """What was measured, from `results/NAME.json` beside this file; tests/benchmarks writes it."""
+    return json.loads((Path(__file__).parent / "results" / f"{name}.json").read_text())
 
 
 def run_check(what: str, student: Callable[[], Any], judge: Callable[[Any], str | None]) -> None:

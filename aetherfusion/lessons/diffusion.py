@@ -222,7 +222,7 @@ def euler(function: Callable[..., Any]) -> None:
             )
         if visited[0] < visited[-1]:
             return (
-                f"your times rise, from {visited[0]:.2f} to {visited[-1]:.2f}; generation goes from "
+                f"your times rise from {visited[0]:.2f} to {visited[-1]:.2f}; generation goes from "
                 "noise, t = 1, to data, t = 0"
             )
         if abs(visited[-1]) < 1e-6:

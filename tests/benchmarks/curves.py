@@ -10,6 +10,7 @@ aetherfusion/lessons/results/NAME.json, which lesson 05 draws.
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def score(args: argparse.Namespace) -> None:
         "num_samples": args.num_samples,
         "loss": [
             [args.images_before + 64 * b, round(sum(history["loss"][a:b]) / (b - a), 4)]
-            for a, b in zip(edges, edges[1:], strict=False)
+            for a, b in itertools.pairwise(edges)
         ],
         "copies": copies,
     }

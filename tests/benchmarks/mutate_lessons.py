@@ -1,0 +1,128 @@
+"""Breaks each component of the package and sees whether its own lesson notices.
+
+    python tests/benchmarks/mutate_lessons.py             # all; an hour on two cores
+    python tests/benchmarks/mutate_lessons.py 01 02       # these lessons
+
+Each mutant is a copy of the package with one line changed: a wrong sign, a missing scale, a swapped
+axis. The lesson is run under nbval against that copy and must go red; run against an unchanged
+copy it must stay green. Prints the list and the result of each.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+#: By lesson: (file, what it says, what the mutant says).
+MUTANTS: dict[str, list[tuple[str, str, str]]] = {
+    "01": [
+        ("positional", "-math.log(max_period) * 2 * i / dim", "-math.log(max_period) * i / dim"),
+        ("positional", "[angles.sin(), angles.cos()]", "[angles.cos(), angles.sin()]"),
+        ("positional", "return x + self.encoding[", "return x - self.encoding["),
+        ("positional", "rows[:, None].expand(-1, width, -1)", "rows[None].expand(height, -1, -1)"),
+        ("positional", "sinusoid(1000 * t, self.dim)", "sinusoid(t, self.dim)"),
+    ],
+    "02": [
+        ("attention", "(q * q.shape[-1] ** -0.5) @", "q @"),
+        ("attention", "logits.softmax(dim=-1)", "logits.softmax(dim=-2)"),
+        ("attention", "q, k, v = self.to_qkv(x)", "k, q, v = self.to_qkv(x)"),
+        ("attention", "return x * (1 + scale) + shift", "return x * scale + shift"),
+        ("attention", "x = x + gate1 * self.attention(", "x = x + self.attention("),
+        ("attention", "k = F.layer_norm(k, k.shape[-1:])", "pass"),
+    ],
+    "03": [
+        ("unet", "return self.skip(x) + self.conv2(", "return self.skip(x) - self.conv2("),
+        ("unet", "nn.init.zeros_(self.conv2.weight)", "nn.init.ones_(self.conv2.weight)"),
+        ("unet", "torch.cat([self.up(h), skip], dim=1)", "torch.cat([skip, self.up(h)], dim=1)"),
+        ("unet", "tokens = tokens + places.to(tokens.dtype)", "pass"),
+        ("unet", "x = x.permute(0, 2, 3, 1)", "x = x.permute(0, 3, 2, 1)"),
+        (
+            "model",
+            "condition = self.time_embedding(t) + self.label_embedding(labels)",
+            "condition = self.time_embedding(t)",
+        ),
+    ],
+    "04": [
+        ("diffusion", "d_alpha=lambda t: -torch", "d_alpha=lambda t: torch"),
+        ("diffusion", "x0 = (self.d_sigma(t) * xt - self", "x0 = (self.d_sigma(t) * xt + self"),
+        ("diffusion", "return self.alpha(t) * x0 + self.sigma(t) * noise", "return x0 + noise"),
+        ("diffusion", "d_sigma=lambda t: math.pi / 2 * torch.cos", "d_sigma=lambda t: torch.cos"),
+        ("diffusion", "u = ((order + u) / num)", "u = u"),
+        ("diffusion", "return torch.special.ndtri(u).sigmoid()", "return u"),
+    ],
+    "05": [
+        ("training", "velocity = path.velocity(x0, noise, t)", "velocity = noise + x0"),
+        ("training", "< label_dropout", "> label_dropout"),
+        ("optimization", "(n / (n + 1)) ** (exponent + 1)", "(n / (n + 1)) ** exponent"),
+        ("optimization", "remaining / decay if decay > 0", "remaining * decay if decay > 0"),
+        ("optimization", "min(1.0, (step + 1) / warmup,", "min(1.0, step / warmup + 1,"),
+    ],
+    "06": [
+        ("sampling", "torch.lerp(without, with_label,", "torch.lerp(with_label, without,"),
+        ("sampling", "(velocity + velocity_next) / 2", "(velocity + velocity_next)"),
+        ("sampling", "(h / h_before / 2)", "(h / h_before)"),
+        ("sampling", "t), t_next)\n    return x", "t), t)\n    return x"),
+        ("sampling", "t = torch.linspace(1, 0, steps + 1", "t = torch.linspace(1, 0, steps + 2"),
+    ],
+    "07": [
+        ("evaluation", "[0.25, 0.5, 0.25]", "[0.5, 0.5, 0.5]"),
+        ("evaluation", "radii(real)[None, :]", "radii(generated)[:, None]"),
+        ("evaluation", "kthvalue(k + 1, dim=1)", "kthvalue(k, dim=1)"),
+        ("evaluation", "best / flat.shape[1] ** 0.5", "best"),
+        ("evaluation", "metric.update(generated.double()", "metric.update(real.double()"),
+    ],
+}  # fmt: skip
+
+
+def notebook(lesson: str) -> Path:
+    """The lesson whose number this is."""
+    (path,) = (ROOT / "notebooks").glob(f"{lesson}_*.ipynb")
+    return path
+
+
+def green(lesson: str, package: Path) -> bool:
+    """Whether the lesson passes with the package in this folder."""
+    command = [sys.executable, "-m", "pytest", "--nbval", "-x", "-q", str(notebook(lesson))]
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode not in (0, 1):  # neither green nor red: nothing was tested
+        raise SystemExit(done.stdout + done.stderr)
+    return done.returncode == 0
+
+
+def mutated(folder: Path, file: str, old: str, new: str) -> None:
+    """A copy of the package in which one place says something else."""
+    shutil.copytree(ROOT / "aetherfusion", folder / "aetherfusion")
+    path = folder / "aetherfusion" / f"{file}.py"
+    text = path.read_text()
+    if text.count(old) != 1:
+        raise SystemExit(f"{file}.py says {old!r} {text.count(old)} times; mend the list")
+    path.write_text(text.replace(old, new))
+
+
+def main() -> None:
+    """Prints a line for each mutant."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("lessons", nargs="*", choices=[[], *MUTANTS])
+    survivors = 0
+    for lesson in parser.parse_args().lessons or MUTANTS:
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(ROOT / "aetherfusion", Path(folder) / "aetherfusion")
+            print(f"{lesson}: unchanged, {'green' if green(lesson, Path(folder)) else 'RED'}")
+        for file, old, new in MUTANTS[lesson]:
+            with tempfile.TemporaryDirectory() as folder:
+                mutated(Path(folder), file, old, new)
+                survived = green(lesson, Path(folder))
+            survivors += survived
+            result = "SURVIVED" if survived else "red, as it must"
+            print(f"{lesson}: {file}.py: {' '.join(new.split())}: {result}", flush=True)
+    sys.exit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()
