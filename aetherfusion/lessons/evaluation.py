@@ -105,20 +105,10 @@ def predicted_scores(function: Callable[..., Any]) -> None:
         return "neither fits; count made points among real balls, then real ones among made balls"
 
     run_check(
-        f"measured, precision is {right[0]:.1f} and recall {right[1]:.1f}"
-        if _written(function)
-        else "your prediction of precision and recall",
+        "your prediction of precision and recall agrees with the measurement",
         function,
         judge,
     )
-
-
-def _written(function: Callable[..., Any]) -> bool:
-    """Whether there is an answer already, before which the right one is not told."""
-    try:
-        return function() is not None
-    except Exception:  # run_check will say which
-        return False
 
 
 def nearest_or_mirrored(function: Callable[..., Any]) -> None:

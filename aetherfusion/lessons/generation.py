@@ -35,10 +35,10 @@ def midpoint_step(function: Callable[..., Any]) -> None:
         "this is one step of Euler: look again from half-way and walk with what you see there": (
             landed
         ),
-        "you went half of the way: the second look is walked with from x, for the whole step": (
+        "you stopped half-way: from x, walk the whole step with the velocity of half-way": (
             x + step / 2 * velocity(middle, half)
         ),
-        "the second walk begins at x, not at the point half-way": (
+        "you walked on from half-way and overshot: the second walk begins at x": (
             middle + step * velocity(middle, half)
         ),
         "the second look is at x_half but divides by the old t; its time is (t + t_next) / 2": (

@@ -81,6 +81,8 @@ def grid_dot(function: Callable[..., Any]) -> None:
             return "you added the two distances; add the two dot products instead"
         if all_are(lambda r, c, dim: _dot(r, dim // 2)):
             return "only the rows are there; add the same sum for the columns"
+        if all_are(lambda r, c, dim: _dot_of_half(r, dim) + _dot_of_half(c, dim)):
+            return "the exponent has dim in it; the code of an axis is dim // 2 wide, so use that"
         if all_are(lambda r, c, dim: expected(r, c, dim) / dim) or all_are(
             lambda r, c, dim: expected(r, c, dim) / (dim // 2)
         ):
@@ -127,6 +129,8 @@ def position_volume(function: Callable[..., Any]) -> None:
             return None
         if _near(answer, build((1, 2, 0), (0, 1, 2)), 1e-4):
             return "the frame counts fastest; all cells of frame 0 come first, then frame 1"
+        if _near(answer, build((1, 0, 2), (0, 1, 2)), 1e-4):
+            return "rows come before frames; does meshgrid say indexing='ij'?"
         if _near(answer, build((0, 2, 1), (0, 1, 2)), 1e-4):
             return "you go down the columns; go through each frame row by row"
         for thirds in [(1, 2, 0), (0, 2, 1), (2, 1, 0), (1, 0, 2), (2, 0, 1)]:
@@ -188,6 +192,11 @@ def _code(positions: Tensor, dim: int) -> Tensor:
 def _dot(apart: float, dim: int) -> float:
     """The dot product of two codes that are `apart` positions from each other."""
     return sum(math.cos(apart * 10_000.0 ** (-2 * i / dim)) for i in range(dim // 2))
+
+
+def _dot_of_half(apart: float, dim: int) -> float:
+    """What comes out with the right number of clocks for an axis, but the exponents of all dim."""
+    return sum(math.cos(apart * 10_000.0 ** (-2 * i / dim)) for i in range(dim // 4))
 
 
 def _not_like(answer: Any, shape: tuple[int, ...]) -> str | None:
