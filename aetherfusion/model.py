@@ -55,7 +55,7 @@ class DiffusionTransformerUNet(nn.Module):
         class_names: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        _check_sizes(image_size, num_classes, class_names)
+        _check_model(image_size, num_classes, class_names)
         self.image_size = image_size
         self.num_classes = num_classes
         self.channels = channels
@@ -105,7 +105,7 @@ class DiffusionTransformerUNet(nn.Module):
         return self.unet(xt, condition)
 
 
-def _check_sizes(image_size: int, num_classes: int, class_names: Sequence[str] | None) -> None:
+def _check_model(image_size: int, num_classes: int, class_names: Sequence[str] | None) -> None:
     if image_size < 4 or image_size % 4:
         raise ValueError(f"image_size must be a multiple of 4, got {image_size}")
     if num_classes < 0:

@@ -91,7 +91,7 @@ def my_predictions(function: Callable[..., Any]) -> None:
                 round(math.log(3), 4): "that is the logit; exp of it, over the sum of both exps",
                 3.0: "that is exp of the logit; now divide by the sum of both exps",
                 1.0: "a logit of 0 is no silence: its exp is 1, and counts in the sum",
-                0.5: "the logits differ, so the weights do: divide exp(ln 3) by the sum of both exps",
+                0.5: "the logits differ, and so do the weights; exp(ln 3) over both exps",
                 0.25: "that is the weight of the first one",
             },
         ),

@@ -41,6 +41,9 @@ def midpoint_step(function: Callable[..., Any]) -> None:
         "you walked on from half-way and overshot: the second walk begins at x": (
             middle + step * velocity(middle, half)
         ),
+        "these are two short steps of Euler: go back to x, then walk the whole step": (
+            middle + step / 2 * velocity(middle, half)
+        ),
         "the second look is at x_half but divides by the old t; its time is (t + t_next) / 2": (
             x + step * (middle - _gaussian(middle, half)) / t
         ),
