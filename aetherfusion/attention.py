@@ -32,8 +32,8 @@ class MultiHeadSelfAttention(nn.Module):
         super().__init__()
         if num_heads < 1 or embedding_dim % num_heads:
             raise ValueError(
-                f"num_heads must divide embedding_dim: {embedding_dim} vectors' entries "
-                f"cannot be shared by {num_heads} heads"
+                f"num_heads must divide embedding_dim: {num_heads} heads cannot share "
+                f"the {embedding_dim} entries of a vector"
             )
         self.num_heads = num_heads
         self.qk_norm = qk_norm

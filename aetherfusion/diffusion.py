@@ -105,11 +105,11 @@ COSINE = Path(
 def sample_times(
     num: int, *, generator: torch.Generator | None = None, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Times to train at: logit-normal, most of them in the middle, where there is most to learn.
+    """Times to train at: logit-normal, most of them in the middle, where the picture is decided.
 
-    Near t = 0 the answer is in the picture and near t = 1 it is the mean picture; in between the
-    network has to decide. The draw is stratified: one uniform number in each of `num` equal
-    parts, so that every batch covers all noise levels.
+    Near t = 0 what is left to predict is mostly the noise itself, and near t = 1 the answer is the
+    mean picture; in between the network has to decide. The draw is stratified: one uniform number
+    in each of `num` equal parts, so that every batch covers all noise levels.
 
     Args:
         num: how many.
