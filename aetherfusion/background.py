@@ -43,8 +43,8 @@ class Background:
 
         Args:
             work: what to do; calls `check` as often as it can be stopped.
-            ended: called once the next piece of work may start, with None after all went well,
-                with a `Stopped` or a KeyboardInterrupt after a stop, else with the error.
+            ended: called at the end, with None after all went well, with a `Stopped` or a
+                KeyboardInterrupt after a stop, else with the error.
 
         Returns:
             whether it began.
@@ -66,8 +66,10 @@ class Background:
         except (Exception, KeyboardInterrupt) as caught:
             # The frames of the traceback hold the pictures and the model: let them go.
             error = caught.with_traceback(None)
-        self._free.release()
-        ended(error)
+        try:
+            ended(error)
+        finally:
+            self._free.release()
 
     def stop(self) -> None:
         """Asks the work to stop; it does when it next calls `check`."""

@@ -1,4 +1,4 @@
-"""The command line: `aetherfusion generate`, `train`, `evaluate` and `doctor`.
+"""The command line: `aetherfusion generate`, `train`, `evaluate`, `picker` and `doctor`.
 
 Owns: the options, the order of work, and what is said when something is wrong. What is done is
 done by the other rooms, and their signatures hold the defaults. Used in lesson 00 and after 07.
@@ -27,6 +27,7 @@ from .data import load_cifar10, make_loader
 from .generation import generate_images, label_numbers
 from .model import DiffusionTransformerUNet
 from .optimization import recommended_optimizer
+from .picker import serve
 from .plots import save_images
 from .recipe import Recipe, follow
 from .sampling import SamplerStep, ddim, dpmpp_2m, heun
@@ -42,7 +43,7 @@ def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
 SAMPLING, PICTURE = _defaults(generate_images), _defaults(save_images)
 TRAINING, MODEL = _defaults(training_steps), _defaults(DiffusionTransformerUNet)
 LOADER, OPTIMIZER = _defaults(make_loader), _defaults(recommended_optimizer)
-EPOCHS = 16
+PAGE, EPOCHS = _defaults(serve), 16
 
 
 class _Sampler(str, Enum):
@@ -143,6 +144,7 @@ def _aetherfusion(
       aetherfusion generate horse              ten horses, in horse.png
       aetherfusion train --data shapes10       teach a model ten shapes, without a network
       aetherfusion evaluate                    how good are its pictures?
+      aetherfusion picker                      pick classes on a web page, for a projector
       aetherfusion generate --help             more about one command
     """
 
@@ -362,6 +364,24 @@ def evaluate(
         with written_beside(output) as partial:
             partial.write_text(json.dumps(report, indent=1) + "\n")
         typer.echo(f"Wrote {output}.")
+
+
+@app.command()
+def picker(
+    weights: Weights = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = PAGE["host"],
+    port: Annotated[int, typer.Option(min=1, help="Or the next free one.")] = PAGE["port"],
+    browser: Annotated[bool, typer.Option(help="Open the page here.")] = PAGE["open_browser"],
+) -> None:
+    """Show a page on which a class is picked and appears; F11 and Ctrl-+ suit a projector.
+
+    \b
+      aetherfusion picker
+      aetherfusion picker --host 0.0.0.0       open to all in the network, without a password
+    """
+    if weights is not None:
+        load_model(weights)  # what is wrong with it is told here
+    serve(weights, host=host, port=port, open_browser=browser, say=typer.echo)
 
 
 @app.command()

@@ -42,7 +42,12 @@ ARROWS: dict[str, str] = {
     "plots": "data writing",
     "judge": "",
     "evaluation": "data judge",
-    "widgets": "generation plots",
+    "background": "",
+    "stills": "data",
+    "panel": "background checkpoint data generation",
+    "explorers": "data generation panel sampling stills",
+    "widgets": "data explorers generation panel plots sampling stills",
+    "picker": "",
     "lessons": "*",
     "recipe": "*",
     "doctor": "*",
@@ -52,6 +57,7 @@ ARROWS: dict[str, str] = {
 }
 #: These are asked for by name: `import aetherfusion` opens none of them.
 APART = {"evaluation", "judge", "widgets", "lessons", "recipe", "doctor", "cli", "__main__"}
+APART |= {"background", "stills", "panel", "explorers", "picker"}  # behind the widgets
 
 
 def room(file: Path) -> str:
