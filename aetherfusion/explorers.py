@@ -19,6 +19,8 @@ from .panel import DEFAULTS, Panel
 from .sampling import Denoiser, SamplerStep
 from .stills import mosaic, png, still
 
+SIDE = "304px"  # of a single picture on the page
+
 
 class DenoisingScrubber(Panel):
     """One picture on its way: what the network sees beside what it takes that for, step by step.
@@ -50,7 +52,7 @@ class DenoisingScrubber(Panel):
             ui.jslink((self.play, "value"), (self.step, "value")),
             ui.jslink((self.step, "max"), (self.play, "max")),
         ]
-        self.seen, self.guess = (ui.Image(format="png", layout={"width": "320px"}) for _ in "ab")
+        self.seen, self.guess = (ui.Image(format="png", layout={"width": SIDE}) for _ in "ab")
         self.where = ui.HTML()
         for name in ("choice", "guidance", "steps", "step", "play", "seen", "guess", "where"):
             getattr(self, name).add_class(f"aether-{name}")
@@ -72,7 +74,7 @@ class DenoisingScrubber(Panel):
             ui.VBox([self.caption("what the network sees"), self.seen]),
             ui.VBox([self.caption("what it takes that for"), self.guess]),
         ]
-        right = ui.VBox([ui.HBox(pair), ui.HBox([self.play, self.step]), self.where])
+        right = ui.VBox([self.pair(*pair), ui.HBox([self.play, self.step]), self.where])
         self._show()
         self.build(self.columns(left, right))
 
@@ -233,7 +235,8 @@ class GuidanceExplorer(Panel):
         height = self.CELL * len(self.scales)
         numbers = "".join(f"<div>{scale:g}</div>" for scale in self.scales)
         self.side.value = (
-            f'<div class="aether-scales" style="height:{height}px;margin-top:26px">{numbers}</div>'
+            '<div class="aether-names" style="height:26px">scale</div>'
+            f'<div class="aether-scales" style="height:{height}px">{numbers}</div>'
         )
 
     def picture(self, line: str) -> bytes:
@@ -271,7 +274,8 @@ class AttentionExplorer(Panel):
         self.column = ui.IntSlider(
             value=self.side // 2, min=0, max=self.side - 1, description="Column"
         )
-        self.step = ui.IntSlider(value=steps // 2, min=0, max=steps - 1, description="Step")
+        # Two thirds of the way: there is something to see, and the network still works on it.
+        self.step = ui.IntSlider(value=2 * steps // 3, min=0, max=steps - 1, description="Step")
         self.block = ui.ToggleButtons(
             options=[(str(i + 1), i) for i in range(blocks)], description="Block"
         )
@@ -279,8 +283,8 @@ class AttentionExplorer(Panel):
             options=[("mean", -1), *((str(i + 1), i) for i in range(heads))], description="Head"
         )
         for chooser in (self.block, self.head):
-            chooser.style.button_width = "52px"
-        self.seen, self.heard = (ui.Image(format="png", layout={"width": "320px"}) for _ in "ab")
+            chooser.style.button_width, chooser.layout.width = "56px", "440px"
+        self.seen, self.heard = (ui.Image(format="png", layout={"width": SIDE}) for _ in "ab")
         self.where = ui.HTML()
         for name in ("choice", "row", "column", "step", "block", "head", "seen", "heard", "where"):
             getattr(self, name).add_class(f"aether-{name}")
@@ -295,19 +299,16 @@ class AttentionExplorer(Panel):
                 self.step,
                 self.row,
                 self.column,
-                self.choice,
-                self.seeds(),
-                ui.HBox([self.go, self.halt]),
-                self.bar,
-                self.note,
+                self.where,
             ]
         )
         pair = [
             ui.VBox([self.caption("what the network sees: click a cell"), self._covered(ui)]),
             ui.VBox([self.caption("what that cell listens to"), self.heard]),
         ]
+        another = [self.choice, self.seeds(), ui.HBox([self.go, self.halt]), self.bar, self.note]
         self._show()
-        self.build(self.columns(left, ui.VBox([ui.HBox(pair), self.where])))
+        self.build(self.columns(left, ui.VBox([self.pair(*pair), *another])))
 
     def _covered(self, ui: Any) -> Any:
         """The picture under a grid of see-through buttons, as an Image cannot be clicked."""
@@ -319,7 +320,7 @@ class AttentionExplorer(Panel):
         grid.layout.grid_template_columns = grid.layout.grid_template_rows = (
             f"repeat({self.side}, 1fr)"
         )
-        sheet = ui.Box([self.seen, grid], layout={"width": "320px", "height": "320px"})
+        sheet = ui.Box([self.seen, grid], layout={"width": SIDE, "height": SIDE})
         sheet.add_class("aether-sheet")
         return sheet
 
@@ -430,10 +431,11 @@ def _enlarged(image: Tensor, zoom: int = 8) -> Tensor:
 def _lit(image: Tensor, weights: Tensor) -> Tensor:
     """The picture in the dark, lit where the weights (N,) are high; enlarged."""
     side = int(len(weights) ** 0.5)
-    light = (weights / weights.max()).view(1, 1, side, side)
+    # The square root lifts what is faint: on a projector the rest would be black.
+    light = (weights / weights.max()).sqrt().view(1, 1, side, side)
     large = _enlarged(image)
     light = F.interpolate(light, large.shape[-2:], mode="nearest")[0]  # (1, H, W)
-    return large * (0.12 + 0.88 * light)
+    return large * (0.15 + 0.85 * light)
 
 
 def _framed(large: Tensor, cell: tuple[int, int], side: int, thick: int = 3) -> Tensor:

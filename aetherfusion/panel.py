@@ -45,9 +45,15 @@ STYLE = """<style>
 .aether-columns { flex-flow: row wrap; gap: 26px; overflow: visible }
 .aether-columns > *, .aether-left > * { overflow: visible }
 .aether-right { min-width: 572px; overflow: visible }
+.aether-pair { gap: 10px; overflow: visible }
+.aether .widget-toggle-buttons { display: flex; flex-flow: row nowrap; align-items: center }
+.aether .widget-toggle-buttons > .widget-label { width: 112px; text-align: right;
+  margin-right: 8px }
+.aether .widget-toggle-buttons button { padding: 0 4px }
+.aether-left { width: 440px; overflow: visible }
 .aether-bar, .aether-bar .progress { height: 12px; min-height: 12px }
 .aether-go, .aether-stop, .aether-save { margin-top: 8px }
-.aether-note { font-size: 15px; line-height: 22px; min-height: 22px }
+.aether-note { font-size: 15px; line-height: 22px; min-height: 22px; white-space: normal }
 .aether-wrong { font-size: 16px; line-height: 22px; padding: 6px 10px; color: #7f1d1d;
   background: #fee2e2; border-left: 5px solid #b91c1c; white-space: normal }
 .aether-lost { display: none; font-size: 16px; line-height: 22px; padding: 6px 10px;
@@ -66,6 +72,7 @@ STYLE = """<style>
 .aether-card button.mod-active { border-color: #c2410c; font-weight: 700;
   color: inherit !important }
 .aether-sheet { position: relative; overflow: visible }
+.aether-sheet > img { margin: 0; flex: none }
 .aether-cells { position: absolute; inset: 0; display: grid; overflow: hidden; margin: 0 }
 .aether-cells button { width: auto !important; height: auto !important; min-width: 0;
   margin: 0 !important; padding: 0; background: transparent !important; border-radius: 0;
@@ -145,6 +152,12 @@ class Panel:
         columns = self.ui.HBox([left, right])
         columns.add_class("aether-columns")
         return columns
+
+    def pair(self, left: Any, right: Any) -> Any:
+        """Two pictures side by side."""
+        pair = self.ui.HBox([left, right])
+        pair.add_class("aether-pair")
+        return pair
 
     def classes(self) -> Any:
         """A list of the classes; its value is a name, or None for a model without classes."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HEADING = "# Pick a class, and watch it appear"
+HEADING = "# Pictures out of noise"
 TITLE = "AetherFusion"
 LOCAL = ("127.0.0.1", "localhost", "::1")
 

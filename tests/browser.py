@@ -140,9 +140,7 @@ def jupyterlab(folder: Path) -> Iterator[str]:
     command += ["--ServerApp.token=", "--ServerApp.password=", "--ServerApp.port_retries=0"]
     command += ["--expose-app-in-browser", f"--ServerApp.root_dir={folder}"]
     url = f"http://127.0.0.1:{port}"
-    with server(
-        command, f"{url}/api", folder, JUPYTERLAB_SETTINGS_DIR=str(folder / ".settings")
-    ):
+    with server(command, f"{url}/api", folder, JUPYTERLAB_SETTINGS_DIR=str(folder / ".settings")):
         yield url
 
 
