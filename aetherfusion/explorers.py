@@ -5,6 +5,7 @@ Import the first three from `aetherfusion.widgets`. Used in lessons 02 and 06.
 """
 
 import html
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -312,9 +313,11 @@ class AttentionExplorer(Panel):
 
     def _covered(self, ui: Any) -> Any:
         """The picture under a grid of see-through buttons, as an Image cannot be clicked."""
-        self.cells = [ui.Button(description="") for _ in range(self.side**2)]
-        for i, cell in enumerate(self.cells):
-            cell.on_click(lambda _, i=i: self.point_at(*divmod(i, self.side)))
+        places = list(itertools.product(range(self.side), repeat=2))
+        # The words are for those who hear the page; the style hides them.
+        self.cells = [ui.Button(description=f"row {r}, column {c}") for r, c in places]
+        for cell, place in zip(self.cells, places, strict=True):
+            cell.on_click(lambda _, place=place: self.point_at(*place))
         grid = ui.Box(self.cells)
         grid.add_class("aether-cells")
         grid.layout.grid_template_columns = grid.layout.grid_template_rows = (

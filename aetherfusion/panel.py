@@ -49,7 +49,8 @@ STYLE = """<style>
 .aether .widget-toggle-buttons { display: flex; flex-flow: row nowrap; align-items: center }
 .aether .widget-toggle-buttons > .widget-label { width: 112px; text-align: right;
   margin-right: 8px }
-.aether .widget-toggle-buttons button { padding: 0 4px }
+.aether .widget-toggle-buttons button { padding: 0 4px; height: 34px; line-height: 32px;
+  margin-bottom: 6px }
 .aether-left { width: 440px; overflow: visible }
 .aether-bar, .aether-bar .progress { height: 12px; min-height: 12px }
 .aether-go, .aether-stop, .aether-save { margin-top: 8px }
@@ -76,7 +77,7 @@ STYLE = """<style>
 .aether-cells { position: absolute; inset: 0; display: grid; overflow: hidden; margin: 0 }
 .aether-cells button { width: auto !important; height: auto !important; min-width: 0;
   margin: 0 !important; padding: 0; background: transparent !important; border-radius: 0;
-  box-shadow: none !important; border: 0 }
+  box-shadow: none !important; border: 0; font-size: 0 !important }
 .aether-cells button:hover { border: 2px solid #fdba74 }
 .aether-names { display: flex; font-size: 15px; line-height: 24px; text-align: center }
 .aether-names > div { flex: 1; overflow: visible }
