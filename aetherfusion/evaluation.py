@@ -52,7 +52,8 @@ class Evaluation:
             pictures that are not in the training set. Near 1 is right, near 0 are copies; smooth
             pictures lie a little nearer to everything.
         floor: `frechet`, `frechet_soft`, `kernel`, `precision`, `recall` and `class_accuracy` of N
-            training pictures in the place of ours: nobody can do better.
+            training pictures in the place of ours: what a perfect model would get. Precision and
+            class accuracy may lie above it, where a model makes only plain pictures.
     """
 
     num_images: int

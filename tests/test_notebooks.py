@@ -39,7 +39,14 @@ TAUGHT = {
     },
     "06": {"sampling": ["time_grid", "guided", "ddim", "heun", "dpmpp_2m", "SamplerStep"]},
     "07": {
-        "evaluation": ["softened", "nearest_pictures", "precision_and_recall", "frechet_distance"]
+        "evaluation": [
+            "softened",
+            "nearest_pictures",
+            "precision_and_recall",
+            "frechet_distance",
+            "_AsTheyAre",
+            "kernel_distance",
+        ]
     },
 }
 ROOMS = dict(

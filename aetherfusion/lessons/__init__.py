@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+#: What was measured, and lesson 05 draws; tests/benchmarks writes it.
+RESULTS = Path(__file__).parent / "results"
+
 
 def method_of(owner: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Makes the function below it a method of a class, so that a class can be taught in pieces.
@@ -81,8 +84,8 @@ def _png(figure: Any, dpi: int) -> bytes:
 
 
 def results(name: str) -> dict[str, Any]:
-    """What was measured, from `results/NAME.json` beside this file; tests/benchmarks writes it."""
-    return json.loads((Path(__file__).parent / "results" / f"{name}.json").read_text())
+    """What was measured, from `NAME.json` in `RESULTS`."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def run_check(what: str, student: Callable[[], Any], judge: Callable[[Any], str | None]) -> None:

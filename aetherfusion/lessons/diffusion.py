@@ -187,6 +187,7 @@ def euler(function: Callable[..., Any]) -> None:
     """
     num_steps = 5
     noise = _normal(6, 2, seed=42)
+    given = noise.clone()  # what the student gets, and may write into
     mean, spread = 0.5, 0.3
     seen: list[Tensor] = []
 
@@ -206,11 +207,16 @@ def euler(function: Callable[..., Any]) -> None:
 
     def student() -> Any:
         seen.clear()
-        return function(velocity, noise, num_steps)
+        given.copy_(noise)
+        return function(velocity, given, num_steps)
 
     def judge(answer: Any) -> str | None:
         if wrong := _not_a_tensor(answer, noise.shape):
             return wrong
+        if not torch.equal(given, noise):
+            return (
+                "your steps write into `noise` itself: x = x - ... makes a new tensor, x -= ... not"
+            )
         if any(len(t) != len(noise) for t in seen):
             return "give velocity one time for each particle: t of shape (B,), filled with one time"
         if _near(answer, ddim(x0_hat, noise, time_grid(num_steps)), 1e-3):
