@@ -214,9 +214,7 @@ def euler(function: Callable[..., Any]) -> None:
         if wrong := _not_a_tensor(answer, noise.shape):
             return wrong
         if not torch.equal(given, noise):
-            return (
-                "your steps write into `noise` itself: x = x - ... makes a new tensor, x -= ... not"
-            )
+            return "your steps write into `noise` itself: write x = x - ..., not x -= ..."
         if any(len(t) != len(noise) for t in seen):
             return "give velocity one time for each particle: t of shape (B,), filled with one time"
         if _near(answer, ddim(x0_hat, noise, time_grid(num_steps)), 1e-3):

@@ -145,6 +145,8 @@ def nearest_or_mirrored(function: Callable[..., Any]) -> None:
         if not isinstance(answer, tuple | list) or len(answer) != 2:
             return "return two tensors: distances and indices"
         gaps, where = answer
+        if where.is_floating_point() and not gaps.is_floating_point():
+            return "you swapped the two: distances come first, then indices"
         if gaps.shape != (6,) or where.shape != (6,):
             return (
                 f"for 6 pictures both must be of shape (6,), yours are {tuple(gaps.shape)} and "
@@ -154,6 +156,11 @@ def nearest_or_mirrored(function: Callable[..., Any]) -> None:
         if torch.allclose(gaps, right, atol=2e-3):
             if torch.equal(where, place):
                 return None
+            if int(where.max()) >= len(pool):
+                return (
+                    f"an index of {int(where.max())} is outside the pool of {len(pool)}: with the "
+                    "mirror images appended, take it modulo the length of the pool"
+                )
             return "the distances are right, but an index must belong to the smaller of the two"
         if torch.allclose(gaps, right * (3 * 6 * 6) ** 0.5, atol=2e-2):
             return "divide by the root of the number of values: the root mean square is wanted"
