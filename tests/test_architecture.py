@@ -42,11 +42,7 @@ ARROWS: dict[str, str] = {
     "plots": "data writing",
     "judge": "",
     "evaluation": "data judge",
-    "background": "",
-    "stills": "data",
-    "panel": "background checkpoint data generation",
-    "explorers": "data generation panel sampling stills",
-    "widgets": "data explorers generation panel plots sampling stills",
+    "widgets": "checkpoint data generation plots sampling",
     "picker": "",
     "lessons": "*",
     "recipe": "*",
@@ -56,8 +52,8 @@ ARROWS: dict[str, str] = {
     "__init__": "*",
 }
 #: These are asked for by name: `import aetherfusion` opens none of them.
-APART = {"evaluation", "judge", "widgets", "lessons", "recipe", "doctor", "cli", "__main__"}
-APART |= {"background", "stills", "panel", "explorers", "picker"}  # behind the widgets
+APART = {"evaluation", "judge", "widgets", "picker", "lessons", "recipe", "doctor", "cli"}
+APART |= {"__main__"}
 
 
 def room(file: Path) -> str:

@@ -1,8 +1,6 @@
-"""Touch a model: pick a class, and watch pictures of it come out of the noise.
+"""Pick a class and watch pictures of it come out of the noise.
 
-Owns: `ClassPicker`; hands on `DenoisingScrubber`, `GuidanceExplorer` and `AttentionExplorer` from
-`explorers.py`. Lessons 02 and 06 build small ones by hand. Each shows itself as the last line of a
-cell, in Jupyter, Colab and Voilà; `aetherfusion picker` makes a page of the first.
+Owns: `ClassPicker`.
 """
 
 import time
@@ -11,14 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .data import to_unit
-from .explorers import AttentionExplorer as AttentionExplorer
-from .explorers import DenoisingScrubber as DenoisingScrubber
-from .explorers import GuidanceExplorer as GuidanceExplorer
-from .generation import generate_images, starting_noise
+from ..data import to_unit
+from ..generation import generate_images, starting_noise
+from ..plots import save_images
+from ..sampling import SamplerStep, ddim, dpmpp_2m, heun
 from .panel import DEFAULTS, Panel, in_plain_words
-from .plots import save_images
-from .sampling import SamplerStep, ddim, dpmpp_2m, heun
 from .stills import mosaic, png, still
 
 SAMPLERS = {"DPM-Solver++ (2M)": dpmpp_2m, "Heun": heun, "DDIM": ddim}

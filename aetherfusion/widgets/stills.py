@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .data import to_uint8
+from ..data import to_uint8
 
 INK, PAPER, MARGIN = "#1f2937", "white", 12
 
