@@ -1,12 +1,13 @@
 """How pictures get better in a run: `aetherfusion train`, watched.
 
-    python tests/benchmarks/curves.py class_time --epochs 8     # trains, or goes on
+    python tests/benchmarks/curves.py class_time --epochs 6     # trains, or goes on
     python tests/benchmarks/curves.py class_time --score        # shows the copies to the judge
-    python tests/benchmarks/curves.py shipped --epochs 12 --seed 1 --start-from first.safetensors
+    python tests/benchmarks/curves.py shipped --epochs 24
+    python tests/benchmarks/curves.py shipped --score --every 3
 
 The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
-every epoch in runs/NAME. Scoring shows pictures of each copy to the judge and writes
-aetherfusion/lessons/results/NAME.json, which lesson 05 draws.
+every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, twice as many of the
+last model, and writes aetherfusion/lessons/results/NAME.json and NAME.png, which lesson 05 draws.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 
 import torch
 
-from aetherfusion import generate_images, load_model, save_model
+from aetherfusion import generate_images, load_model, save_images, save_model
 from aetherfusion.checkpoint import read_notes
 from aetherfusion.cli import EPOCHS
 from aetherfusion.progress import Step
@@ -54,39 +55,48 @@ def train(args: argparse.Namespace) -> None:
 
 
 def score(args: argparse.Namespace) -> None:
-    """Pictures of every copy, seen by the judge, beside the loss."""
+    """Pictures of the copies, seen by the judge, beside the loss; more of the last model."""
     from aetherfusion.data import load_cifar10
-    from aetherfusion.evaluation import RealPictures, evaluate
+    from aetherfusion.evaluation import Evaluation, RealPictures, evaluate
 
     real = RealPictures(load_cifar10(train=False), load_cifar10())
-    labels = torch.arange(args.num_samples) % 10
-    copies: list[dict[str, Any]] = []
-    for path in sorted(args.folder.glob("copy-*.safetensors")):
+
+    def look(path: Path, number: int) -> Evaluation:
         with torch.autocast("cpu", torch.bfloat16):
-            images = generate_images(load_model(path), args.num_samples)
-        found = evaluate(images, labels, real)
-        seen = args.images_before + 64 * int(path.stem.partition("-")[2])
-        copies.append({"images_seen": seen} | {k: round(getattr(found, k), 4) for k in SCORES})
-        print(copies[-1], flush=True)
-    history = json.loads((args.folder / "history.json").read_text())
-    notes = read_notes(args.folder / "model.safetensors")
+            images = generate_images(load_model(path), number)
+        return evaluate(images, torch.arange(number) % 10, real)
+
+    for path in sorted(args.folder.glob("copy-*.safetensors"))[args.every - 1 :: args.every]:
+        kept = path.with_suffix(".json")
+        if not kept.exists():  # a copy is scored once, also while the run goes on
+            kept.write_text(json.dumps(look(path, args.num_samples).as_dict()))
+    last = args.folder / "model.safetensors"
+    if not last.exists():
+        return
+    copies: list[dict[str, Any]] = []
+    for kept in sorted(args.folder.glob("copy-*.json")):
+        seen, found = 64 * int(kept.stem.partition("-")[2]), json.loads(kept.read_text())
+        copies.append({"images_seen": seen} | {key: round(found[key], 4) for key in SCORES})
+    history, notes = json.loads((args.folder / "history.json").read_text()), read_notes(last)
     steps = len(history["loss"])
     edges = [round(i * steps / POINTS) for i in range(POINTS + 1)]
     result = {
         "command": notes["command"],
-        "images_before": args.images_before,
         "images_seen": notes["images_seen"],
         "cpu_seconds": round(notes["cpu_seconds"]),
-        "wall_seconds": round(sum(history["seconds"])),
         "num_samples": args.num_samples,
         "loss": [
-            [args.images_before + 64 * b, round(sum(history["loss"][a:b]) / (b - a), 4)]
+            [64 * b, round(sum(history["loss"][a:b]) / (b - a), 4)]
             for a, b in itertools.pairwise(edges)
         ],
         "copies": copies,
+        "measured": look(last, 2 * args.num_samples).as_dict(),
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    save_images(
+        generate_images(load_model(last), 30), RESULTS / f"{args.name}.png", cols=10, zoom=1
+    )
 
 
 def main() -> None:
@@ -95,12 +105,12 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--start-from", help="a model file whose weights to go on from")
-    parser.add_argument("--images-before", type=int, default=0, help="that model has seen")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--folder", type=Path, help="default: runs/NAME")
     parser.add_argument("--score", action="store_true")
     parser.add_argument("--num-samples", type=int, default=1000)
+    parser.add_argument("--every", type=int, default=1, help="score every so many copies")
     args = parser.parse_args()
     args.folder = args.folder or Path("runs") / args.name
     (score if args.score else train)(args)
