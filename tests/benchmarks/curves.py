@@ -7,7 +7,8 @@
 
 The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
 every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, twice as many of the
-last model, and writes aetherfusion/lessons/results/NAME.json and NAME.png, which lesson 05 draws.
+last model, and writes aetherfusion/lessons/results/NAME.json and NAME.png, which lesson 05 draws,
+and the figure docs/NAME.png.
 """
 
 import argparse
@@ -24,7 +25,8 @@ from aetherfusion.cli import EPOCHS
 from aetherfusion.progress import Step
 from aetherfusion.recipe import Recipe, follow
 
-RESULTS = Path(__file__).parents[2] / "aetherfusion" / "lessons" / "results"
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "aetherfusion" / "lessons" / "results"
 SCORES = ("frechet", "frechet_soft", "precision", "recall", "class_accuracy")
 POINTS = 150  # of the loss that are kept
 
@@ -97,6 +99,34 @@ def score(args: argparse.Namespace) -> None:
     save_images(
         generate_images(load_model(last), 30), RESULTS / f"{args.name}.png", cols=10, zoom=1
     )
+    draw(result, ROOT / "docs" / f"{args.name}.png")
+
+
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Loss, distances, class accuracy and recall against images seen and, above, CPU-hours."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 3.3), layout="constrained")
+    axes = figure.subplots(1, 3)
+    axes[0].plot(*zip(*result["loss"], strict=True), color="#4477aa", linewidth=0.8)
+    axes[0].set(ylabel="loss", ylim=(0.13, 0.2))
+    seen = [copy["images_seen"] for copy in result["copies"]]
+    for ax, names, top in (
+        (axes[1], {"frechet": "Fréchet distance", "frechet_soft": "softened"}, None),
+        (axes[2], {"class_accuracy": "class accuracy", "recall": "recall"}, 1.0),
+    ):
+        for (name, words), colour in zip(names.items(), ("#4477aa", "#ee6677"), strict=True):
+            scores = [copy[name] for copy in result["copies"]]
+            ax.plot(seen, scores, "o-", color=colour, label=words)
+        ax.set_ylim(0, top)
+        ax.legend(fontsize=9)
+    hours = result["cpu_seconds"] / 3600 / result["images_seen"]
+    for ax in axes:
+        ax.set_xlabel("images seen")
+        ax.xaxis.set_major_formatter(lambda n, _: f"{n / 1e6:g} M")
+        above = ax.secondary_xaxis("top", functions=(lambda n: n * hours, lambda h: h / hours))
+        above.set_xlabel("CPU-hours")
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
