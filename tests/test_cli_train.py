@@ -237,6 +237,7 @@ def test_the_doctors_sums() -> None:
         "aetherfusion train (20 epochs of it)": "2.8 hours",
         "One epoch of shapes10 (10,000 images)": "1.7 minutes",
         "5 minutes of a lesson": "3.0 epochs of shapes10",
+        "25 minutes of a lesson": "3.0 epochs of CIFAR-10",
     }
     assert doctor.in_words(89.9) == "89.9 seconds" and doctor.in_words(90) == "1.5 minutes"
     assert doctor.in_words(5399) == "90.0 minutes" and doctor.in_words(5400) == "1.5 hours"
