@@ -4,6 +4,7 @@ Owns: `serve`, behind `aetherfusion picker`. Voilà runs a notebook of two cells
 occasion, and shows what it shows. Every page that is opened has a kernel and a model of its own.
 """
 
+import errno
 import json
 import socket
 import tempfile
@@ -35,8 +36,7 @@ def serve(
         say: what to do with lines for the user.
 
     Raises:
-        ValueError: if Voilà is not installed, or no port is free.
-        OSError: if this computer cannot listen at `host`.
+        ValueError: if Voilà is not installed, no port is free, or `host` is not of this computer.
     """
     try:
         from voila.app import Voila
@@ -45,7 +45,8 @@ def serve(
             "the page needs Voilà: python -m pip install 'aetherfusion[notebooks]'"
         ) from error
     port = _free_port(host, port)
-    here = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    here = f"[{here}]" if ":" in here else here
     say(f"The class-picker is at http://{here}:{port}/ - stop it with Ctrl-C.")
     if host in LOCAL:
         say("Only this computer can open it.")
@@ -101,9 +102,12 @@ def _free_port(host: str, first: int) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
-            except (PermissionError, OSError) as error:
-                if isinstance(error, socket.gaierror) or error.errno in (99,):
-                    raise OSError(f"this computer cannot listen at {host}: {error}") from error
+            except OSError as error:
+                if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                    raise ValueError(
+                        f"this computer has no address {host!r}; --host takes 127.0.0.1 (only this "
+                        "computer), 0.0.0.0 (all of its network) or an address of its own"
+                    ) from error
                 continue
         return port
     raise ValueError(f"no port from {first} on is free; choose another with --port")

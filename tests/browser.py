@@ -1,4 +1,4 @@
-"""What the tests in a real browser share: Chromium, servers, and a page that notes its errors."""
+"""What the tests in a real browser share: Chromium, two servers, and a page that notes errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,16 +22,37 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-#: The pictures of the pages are kept here, for people to look at.
-SCREENSHOTS = Path(os.environ.get("AETHERFUSION_SCREENSHOTS", ROOT / "build" / "screenshots"))
-PATIENCE = 180  # seconds for what takes two, as the machine may be busy
+PATIENCE = 90  # seconds for what takes two, as the machine may be busy
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 
-sync_api = pytest.importorskip(
-    "playwright.sync_api", reason="no playwright: python -m pip install 'aetherfusion[test]'"
-)
+
+def needed(thing: str, how: str) -> None:
+    """Skips the tests, with a reason, or lets them fail where a browser is required."""
+    reason = f"no {thing}: {how}"
+    if os.environ.get("AETHERFUSION_BROWSER") == "required":
+        raise RuntimeError(f"AETHERFUSION_BROWSER is 'required', but there is {reason}")
+    pytest.skip(reason, allow_module_level=True)
+
+
+try:
+    import psutil
+    from playwright import sync_api
+    from playwright.sync_api import expect
+except ImportError:
+    needed("playwright", "python -m pip install 'aetherfusion[test]'")
 if CHROMIUM is None:
-    pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
+    needed("Chromium", "apt-get install chromium")
+
+expect.set_options(timeout=PATIENCE * 1000)
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pictures of the pages are kept: $AETHERFUSION_SCREENSHOTS, if it is set."""
+    named = os.environ.get("AETHERFUSION_SCREENSHOTS")
+    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -45,17 +65,24 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@pytest.fixture
-def page(chromium: Any) -> Iterator[Any]:
-    """A page at the size of a projector that reaches this machine only; notes errors in scripts."""
+@contextmanager
+def new_page(chromium: Any) -> Iterator[Any]:
+    """A page of a small projector's size that reaches this machine only; notes what goes wrong."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.set_default_timeout(PATIENCE * 1000)
     page.route("**/*", _stay_here)
     page.errors = []
     page.on("pageerror", lambda error: page.errors.append(str(error)))
+    page.on("console", lambda message: _note(page, message))
     yield page
     context.close()
+
+
+def _note(page: Any, message: Any) -> None:
+    # A font that was not fetched, or a missing icon of the page, is no error of a widget.
+    if message.type == "error" and "Failed to load resource" not in message.text:
+        page.errors.append(message.text)
 
 
 def _stay_here(route: Any) -> None:
@@ -72,23 +99,24 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(command: list[str], url: str, folder: Path, **environment: str) -> Iterator[int]:
-    """Runs a server until the end of the block; yields its process id once it answers."""
+def server(command: list[str], port: int, folder: Path, **environment: str) -> Iterator[int]:
+    """Runs a server until the end of the block; yields its process id once it listens."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         **environment,
     }
-    log = (folder / "server.log").open("w+")
-    with subprocess.Popen(
-        [sys.executable, "-m", *command], cwd=folder, env=environment, stdout=log, stderr=log
-    ) as process:
+    with (
+        (folder / "server.log").open("w+") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=folder, env=environment, stdout=log, stderr=log
+        ) as process,
+    ):
         try:
-            _wait_for(url, process, folder / "server.log")
+            _wait_for(port, process, folder / "server.log")
             yield process.pid
         finally:
-            process.send_signal(signal.SIGINT)
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(20)
@@ -96,20 +124,33 @@ def server(command: list[str], url: str, folder: Path, **environment: str) -> It
                 process.kill()
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         assert process.poll() is None, log.read_text()
         try:
-            urllib.request.urlopen(url, timeout=2)
+            socket.create_connection(("127.0.0.1", port), timeout=2).close()
         except OSError:
             time.sleep(0.3)
         else:
             return
-    raise AssertionError(f"{url} does not answer\n{log.read_text()}")
+    raise AssertionError(f"nobody listens at port {port}\n{log.read_text()}")
+
+
+def kill_kernels(server: int) -> None:
+    """As when the memory is full: the kernels of a server are gone without a word."""
+    kernels = [
+        child
+        for child in psutil.Process(server).children(recursive=True)
+        if any("ipykernel" in word for word in child.cmdline())
+    ]
+    assert kernels, "no kernel is running"
+    for kernel in kernels:
+        kernel.kill()
 
 
 def notebook(cells: list[str]) -> str:
+    """A notebook with these cells, as the text of its file."""
     made = [
         {
             "cell_type": "code",
@@ -128,8 +169,8 @@ def notebook(cells: list[str]) -> str:
 
 
 @contextmanager
-def jupyterlab(folder: Path) -> Iterator[str]:
-    """JupyterLab on a folder, without its news; yields its address."""
+def jupyterlab(folder: Path) -> Iterator[tuple[str, int]]:
+    """JupyterLab on a folder, without its news; yields its address and process id."""
     port = free_port()
     settings = folder / ".settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
@@ -140,8 +181,10 @@ def jupyterlab(folder: Path) -> Iterator[str]:
     command += ["--ServerApp.token=", "--ServerApp.password=", "--ServerApp.port_retries=0"]
     command += ["--expose-app-in-browser", f"--ServerApp.root_dir={folder}"]
     url = f"http://127.0.0.1:{port}"
-    with server(command, f"{url}/api", folder, JUPYTERLAB_SETTINGS_DIR=str(folder / ".settings")):
-        yield url
+    places = {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings")}
+    places["JUPYTERLAB_WORKSPACES_DIR"] = str(folder / ".workspaces")
+    with server(command, port, folder, **places) as process:
+        yield url, process
 
 
 def open_notebook(page: Any, lab: str, name: str, *, run: bool = True) -> None:
@@ -160,34 +203,21 @@ def open_notebook(page: Any, lab: str, name: str, *, run: bool = True) -> None:
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
 
 
-def screenshot(page: Any, name: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-
-def status(page: Any) -> str:
-    return page.inner_text(".aether-status").strip()
-
-
-def wait_for_status(page: Any, words: str) -> str:
-    """Waits until the line below the picture holds these words."""
-    page.wait_for_function(
-        "words => document.querySelector('.aether-status').innerText.includes(words)", arg=words
-    )
-    return status(page)
-
-
-def pixels(page: Any, selector: str) -> np.ndarray[Any, Any]:
+def pixels(image: Any) -> np.ndarray[Any, Any]:
     """What a picture on the page holds, (H, W, 3) bytes."""
-    encoded = page.evaluate(
-        """async selector => {
-            const blob = await (await fetch(document.querySelector(selector).src)).blob();
+    encoded = image.evaluate(
+        """async image => {
+            const blob = await (await fetch(image.src)).blob();
             return await new Promise(done => {
                 const reader = new FileReader();
                 reader.onload = () => done(reader.result.split(",")[1]);
                 reader.readAsDataURL(blob);
             });
-        }""",
-        selector,
+        }"""
     )
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"))
+
+
+def wait_for_another(image: Any, source: str) -> None:
+    """Waits until a picture on the page is not the one that had this source."""
+    expect(image).not_to_have_attribute("src", source)

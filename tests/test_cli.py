@@ -42,7 +42,9 @@ def test_version(capsys: Said) -> None:
     assert capsys.readouterr().out == f"aetherfusion {aetherfusion.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["train"], ["evaluate"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command", [[], ["generate"], ["train"], ["evaluate"], ["picker"], ["doctor"]]
+)
 def test_help_shows_examples(command: list[str], capsys: Said) -> None:
     assert main([*command, "--help"]) == 0
     said = capsys.readouterr().out

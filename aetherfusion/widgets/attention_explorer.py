@@ -68,21 +68,24 @@ class AttentionExplorer(Panel):
         left = ui.VBox(
             [
                 self.title("What does a cell listen to?"),
+                # Before the grid: who comes with the keyboard need not pass its many cells.
+                self.choice,
+                self.seeds(),
+                ui.HBox([self.go, self.halt]),
                 self.block,
                 self.head,
                 self.step,
                 self.row,
                 self.column,
-                self.where,
             ]
         )
         pair = [
             ui.VBox([self.caption("what the network sees: click a cell"), self._covered(ui)]),
             ui.VBox([self.caption("what that cell listens to"), self.heard]),
         ]
-        another = [self.choice, self.seeds(), ui.HBox([self.go, self.halt]), self.bar, self.note]
         self._show()
-        self.build(self.columns(left, ui.VBox([self.pair(*pair), *another])))
+        right = ui.VBox([self.pair(*pair), self.where, self.bar, self.note])
+        self.build(self.columns(left, right))
 
     def _covered(self, ui: Any) -> Any:
         """The picture under a grid of see-through buttons, as an Image cannot be clicked."""

@@ -19,6 +19,7 @@ from .stills import mosaic, png, still
 SAMPLERS = {"DPM-Solver++ (2M)": dpmpp_2m, "Heun": heun, "DDIM": ddim}
 #: More classes than these are chosen from a list, without pictures.
 MOST_CARDS = 20
+MOST_WIDTH = 900  # of all pictures on the page: there is room for four rows of five
 
 
 class ClassPicker(Panel):
@@ -61,7 +62,7 @@ class ClassPicker(Panel):
         self.guidance, self.steps = self.guidances(), self.step_numbers()
         self.save = ui.Button(description="Save as PNG", disabled=True)
         self.code = ui.Text(description="In code", layout={"width": "auto"})
-        self.image = ui.Image(format="png")
+        self.image = ui.Image(format="png", layout={"width": "100%"})
         for name in ("number", "sampler", "guidance", "steps", "save", "code", "image"):
             getattr(self, name).add_class(f"aether-{name}")
         settings = [self.number, self.guidance, self.steps, self.sampler, self.seed]
@@ -134,7 +135,7 @@ class ClassPicker(Panel):
     def _show(self, images: Tensor, wanted: dict[str, Any]) -> None:
         cols = _columns(len(images))
         self.images, self._shown = images.cpu(), wanted
-        self.image.layout.width = f"{min(560, 300 * cols)}px"
+        self.image.layout.max_width = f"{min(MOST_WIDTH, 300 * cols)}px"
         self.image.value = png(mosaic(images, cols))
 
     def _show_noise(self) -> None:

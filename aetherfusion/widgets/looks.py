@@ -15,14 +15,14 @@ STYLE = """<style>
 .aether-title { font-size: 20px; font-weight: 600; line-height: 30px }
 .aether-columns { flex-flow: row wrap; gap: 26px; overflow: visible }
 .aether-columns > *, .aether-left > * { overflow: visible }
-.aether-right { min-width: 572px; overflow: visible }
+.aether-right { flex: 1 1 572px; min-width: min(572px, 100%); overflow: visible }
 .aether-pair { gap: 10px; overflow: visible }
 .aether .widget-toggle-buttons { display: flex; flex-flow: row nowrap; align-items: center }
 .aether .widget-toggle-buttons > .widget-label { width: 112px; text-align: right;
   margin-right: 8px }
 .aether .widget-toggle-buttons button { padding: 0 4px; height: 34px; line-height: 32px;
   margin-bottom: 6px }
-.aether-left { width: 440px; overflow: visible }
+.aether-left { width: 440px; flex: none; overflow: visible }
 .aether-bar, .aether-bar .progress { height: 12px; min-height: 12px }
 .aether-go, .aether-stop, .aether-save { margin-top: 8px }
 .aether-note { font-size: 15px; line-height: 22px; min-height: 22px; white-space: normal }
@@ -31,6 +31,9 @@ STYLE = """<style>
 .aether-lost { display: none; font-size: 16px; line-height: 22px; padding: 6px 10px;
   color: #7f1d1d; background: #fee2e2; border-left: 5px solid #b91c1c }
 .aether.jupyter-widgets-disconnected > .aether-lost { display: block }
+.aether.jupyter-widgets-disconnected > :not(.aether-lost) { opacity: 0.4 }
+.aether.jupyter-widgets-disconnected::before, .aether .jupyter-widgets-disconnected::before {
+  content: none !important }
 .aether-code input { font-family: var(--jp-code-font-family, monospace); font-size: 14px }
 .aether-cards { display: grid; grid-template-columns: repeat(5, 84px); gap: 4px;
   overflow: visible }
@@ -43,7 +46,7 @@ STYLE = """<style>
 .aether-card button:hover { border-color: #9ca3af }
 .aether-card button.mod-active { border-color: #c2410c; font-weight: 700;
   color: inherit !important }
-.aether-sheet { position: relative; overflow: visible }
+.aether-sheet { position: relative; margin: 2px; overflow: visible }
 .aether-sheet > img { margin: 0; flex: none }
 .aether-cells { position: absolute; inset: 0; display: grid; overflow: hidden; margin: 0 }
 .aether-cells button { width: auto !important; height: auto !important; min-width: 0;

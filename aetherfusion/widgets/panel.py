@@ -193,9 +193,15 @@ class Panel:
 
         still, name = self._repr_png_(), type(self).__name__
         alt = f"{name}: {NOT_RUNNING if self.box is not None else NOT_INSTALLED}"
-        image = f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(still).decode()}">'
+        page = f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(still).decode()}">'
+        if self.box is not None:
+            # Where the widget is dead, no "Loading widget..." stays below the still.
+            page += (
+                f"<style>.jp-OutputArea-child:has(.{self._still_class()}) + "
+                ".jp-OutputArea-child:not(:has(.aether)) { display: none }</style>"
+            )
         bundle = {
-            "text/html": f'<div class="{self._still_class()}">{image}</div>',
+            "text/html": f'<div class="{self._still_class()}">{page}</div>',
             "image/png": base64.b64encode(still).decode(),
             "text/plain": repr(self),
         }

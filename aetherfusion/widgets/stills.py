@@ -70,7 +70,7 @@ def still(
     cell, left = side * zoom + 4, 80 if any(row_names) else 0
     small, text = _font(13), _font(15)
     width = max(left + cell * columns, 560)
-    lines = textwrap.wrap(line, width // 9)
+    lines = textwrap.wrap(line, width // 8)
     top = 22
     height = top + cell * len(rows) + 12 + 22 * len(lines)
     sheet = Image.new("RGB", (width + 2 * MARGIN, height + 2 * MARGIN), PAPER)

@@ -1,0 +1,350 @@
+"""The widgets where people meet them: Chromium on JupyterLab and on the page of the class-picker.
+
+The shipped model is at work. What the page shows is compared with what the functions make; nothing
+depends on how good its pictures are. Screenshots: $AETHERFUSION_SCREENSHOTS.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import (
+    chromium,  # noqa: F401
+    expect,
+    free_port,
+    jupyterlab,
+    kill_kernels,
+    new_page,
+    notebook,
+    open_notebook,
+    pixels,
+    screenshots,  # noqa: F401
+    server,
+    wait_for_another,
+)
+from PIL import Image
+
+import aetherfusion
+from aetherfusion import load_pretrained
+from aetherfusion.data import to_uint8
+
+DONE = re.compile(r"\d s$")
+FOUR = ("ClassPicker", "DenoisingScrubber", "GuidanceExplorer", "AttentionExplorer")
+
+
+class Seen:
+    """One widget on a page, by the names of its parts."""
+
+    def __init__(self, page: Any, number: int = 0) -> None:
+        self.page, self.whole = page, page.locator(".aether").nth(number)
+        self.go, self.stop, self.status = self["go"], self["stop"], self["status"]
+
+    def __getitem__(self, part: str) -> Any:
+        return self.whole.locator(f".aether-{part}")
+
+    def card(self, name: str) -> Any:
+        return self["card"].get_by_role("button", name=name)
+
+    def slide(self, part: str, key: str, times: int = 1) -> None:
+        """Moves a slider as the keyboard does."""
+        self[part].locator(".noUi-handle").focus()
+        for _ in range(times):
+            self.page.keyboard.press(key)
+
+    def reading(self, part: str) -> str:
+        return str(self[part].locator(".widget-readout").inner_text())
+
+    def generate(self) -> None:
+        """Presses Generate and waits for the end."""
+        self.go.click()
+        expect(self.stop).to_be_enabled()
+        expect(self.go).to_be_enabled()
+
+    def code(self) -> str:
+        return str(self["code"].locator("input").input_value())
+
+
+def shows_what_its_code_makes(picker: Seen) -> None:
+    names = {name: getattr(aetherfusion, name) for name in aetherfusion.__all__}
+    images = eval(picker.code(), {**names, "model": load_pretrained()})
+    expected = to_uint8(images).permute(0, 2, 3, 1).numpy()  # (N, H, W, C)
+    sheet = pixels(picker["image"])
+    size, gap = expected.shape[1], 1
+    columns = (sheet.shape[1] + gap) // (size + gap)
+    for i, image in enumerate(expected):
+        top, left = (place * (size + gap) for place in divmod(i, columns))
+        shown = sheet[top : top + size, left : left + size]
+        # Another number of threads adds up in another order; other noise would differ by 50.
+        assert np.abs(shown.astype(float) - image).mean() < 1, f"picture {i} is another one"
+
+
+# On the page for the room: `aetherfusion picker`
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Path]]:
+    folder, port = tmp_path_factory.mktemp("room"), free_port()
+    url = f"http://127.0.0.1:{port}/"
+    command = ["aetherfusion", "picker", "--no-browser", "--port", str(port)]
+    with server(command, port, folder) as process:
+        yield url, process, folder
+
+
+@pytest.fixture(scope="module")
+def picker(room: Any, chromium: Any) -> Iterator[Seen]:
+    with new_page(chromium) as page:
+        page.goto(room[0])
+        page.wait_for_selector(".aether-go")
+        page.errors.clear()  # Voilà tries every extension of JupyterLab and complains of some
+        yield Seen(page)
+
+
+def test_a_class_is_picked_and_appears(picker: Seen, room: Any, screenshots: Path) -> None:
+    page, image = picker.page, picker["image"]
+    expect(picker.status).to_contain_text("Pick a class")
+    page.screenshot(path=screenshots / "page-1-open.png")
+    picker.card("frog").click()
+    expect(picker["code"].locator("input")).to_have_value(re.compile('labels="frog"'))
+    noise = image.get_attribute("src")
+    before = pixels(image)
+    picker.go.click()
+    wait_for_another(image, noise)
+    expect(picker.status).to_contain_text(re.compile(r"step 1[2-7] of"))
+    page.screenshot(path=screenshots / "page-2-midway.png")
+    expect(picker.status).to_have_text(DONE)
+    expect(picker.status).to_contain_text("10 of class frog · seed 0")
+    page.screenshot(path=screenshots / "page-3-frog.png")
+    assert np.abs(pixels(image).astype(float) - before).mean() > 20
+    shows_what_its_code_makes(picker)
+    picker["save"].click()
+    expect(picker.status).to_contain_text("frog-seed0.png")
+    saved = Image.open(room[2] / "frog-seed0.png")
+    assert saved.width > 5 * 32
+
+
+def test_stop_midway(picker: Seen, screenshots: Path) -> None:
+    picker.slide("steps", "End")
+    assert picker.reading("steps") == "60"
+    picker.go.click()
+    expect(picker.status).to_contain_text(re.compile(r"step [1-9]\d* of 60"))
+    picker.stop.click()
+    expect(picker.status).to_contain_text("Stopped after")
+    stopped = picker.status.inner_text()
+    (steps,) = re.findall(r"Stopped after (\d+) of 60", stopped)
+    assert 0 < int(steps) < 60
+    frame = picker["image"].get_attribute("src")
+    picker.page.screenshot(path=screenshots / "page-4-stopped.png")
+    picker.page.wait_for_timeout(1000)
+    assert picker["image"].get_attribute("src") == frame, "it went on after Stop"
+    assert picker.status.inner_text() == stopped
+    expect(picker.go).to_be_enabled()
+    expect(picker.stop).to_be_disabled()
+
+
+def test_everything_is_within_reach_of_the_keyboard(picker: Seen) -> None:
+    keyboard = picker.page.keyboard
+    picker.card("truck").focus()
+    keyboard.press("Space")
+    expect(picker.card("truck")).to_have_class(re.compile("mod-active"))
+    expect(picker.card("frog")).not_to_have_class(re.compile("mod-active"))
+    order = ["card", "number", "guidance", "steps", "sampler", "seed", "new-seed", "go"]
+    reached: list[str] = []
+    for _ in range(16):  # a slider has two stops: its handle and its number
+        at = picker.page.evaluate(
+            "() => document.activeElement.closest('[class*=aether-]').className"
+        )
+        found = [name for name in at.replace("aether-", "").split() if name in order]
+        reached += [name for name in found if name not in reached]
+        if "go" in reached:
+            break
+        keyboard.press("Tab")
+    assert reached == order
+    picker.slide("steps", "Home")
+    picker.slide("steps", "ArrowRight", 5)
+    assert picker.reading("steps") == "6"
+    picker.slide("number", "Home")
+    picker.go.focus()
+    keyboard.press("Enter")
+    expect(picker.status).to_contain_text("1 of class truck")
+    expect(picker.status).to_have_text(DONE)
+    shows_what_its_code_makes(picker)
+
+
+def test_fifty_random_clicks(picker: Seen, screenshots: Path) -> None:
+    """No error, no second run, and in the end the picture is the one that was asked for."""
+    page, chance = picker.page, random.Random(0)
+    picker.slide("number", "Home")
+    picker.slide("number", "ArrowRight", 3)
+    picker.slide("steps", "Home")
+    picker.slide("steps", "ArrowRight", 9)
+    cards = [picker["card"].nth(i) for i in range(10)]
+    others = [picker.go] * 4 + [picker.stop, picker["new-seed"], picker["save"]]
+    places = []
+    for button in [*cards, *others]:
+        box = button.bounding_box()
+        places.append((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
+    finished = 0
+    for _ in range(50):
+        page.mouse.click(*chance.choice(places))  # on a disabled button too, as people do
+        page.wait_for_timeout(chance.choice((0, 20, 100, 400)))
+        finished += bool(DONE.search(picker.status.inner_text()))
+    assert finished, "nothing was ever made: the test tests nothing"
+    expect(picker.go).to_be_enabled()
+    assert page.errors == [] and not picker["wrong"].is_visible()
+    chosen = picker.whole.locator(".aether-card button.mod-active")
+    expect(chosen).to_have_count(1)
+    picker.generate()
+    expect(picker.status).to_contain_text(f"4 of class {chosen.inner_text().strip()}")
+    seed = picker["seed"].locator("input").input_value()
+    expect(picker.status).to_contain_text(f"seed {seed}")
+    expect(picker.status).to_have_text(DONE)
+    shows_what_its_code_makes(picker)
+    page.screenshot(path=screenshots / "page-5-after-fifty-clicks.png")
+
+
+def test_a_broken_kernel_says_so(picker: Seen, room: Any, screenshots: Path) -> None:
+    expect(picker["lost"]).to_be_hidden()
+    picker.slide("steps", "End")
+    picker.go.click()
+    expect(picker.status).to_contain_text(re.compile(r"step [1-9]\d* of 60"))
+    kill_kernels(room[1])
+    expect(picker["lost"]).to_be_visible()
+    expect(picker["lost"]).to_contain_text("has stopped")
+    picker.page.screenshot(path=screenshots / "page-6-broken-kernel.png")
+    # As the message advises.
+    picker.page.reload()
+    picker.page.wait_for_selector(".aether-go")
+    expect(picker["lost"]).to_be_hidden()
+    picker.slide("steps", "Home")
+    picker.generate()
+    expect(picker.status).to_have_text(DONE)
+
+
+# In JupyterLab
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    folder = tmp_path_factory.mktemp("lab")
+    cells = [f"from aetherfusion.widgets import {name}\n{name}()" for name in FOUR]
+    (folder / "widgets.ipynb").write_text(notebook(cells))
+    with jupyterlab(folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def tour(lab: Any, chromium: Any) -> Iterator[Any]:
+    with new_page(chromium) as page:
+        open_notebook(page, lab[0], "widgets.ipynb")
+        expect(page.locator(".aether")).to_have_count(4)
+        yield page
+
+
+def take(widget: Seen, path: Path) -> None:
+    """A screenshot with the widget's cell at the top of the page."""
+    cell = widget.whole.locator("xpath=ancestor::div[contains(@class, 'jp-CodeCell')]")
+    cell.evaluate("cell => cell.scrollIntoView({block: 'start'})")
+    widget.page.mouse.move(5, 400)  # or the cell's own buttons would be in the picture
+    widget.page.screenshot(path=path)
+
+
+def test_the_class_picker_in_jupyterlab(tour: Any, screenshots: Path) -> None:
+    picker = Seen(tour, 0)
+    expect(tour.locator("[class^=aether-still] img").first).to_be_hidden()
+    picker.card("ship").click()
+    before = picker["image"].get_attribute("src")
+    picker.generate()
+    wait_for_another(picker["image"], before)
+    expect(picker.status).to_contain_text("10 of class ship")
+    expect(picker.status).to_have_text(DONE)
+    take(picker, screenshots / "lab-1-class-picker.png")
+    shows_what_its_code_makes(picker)
+    picker.slide("steps", "End")
+    picker.go.click()
+    expect(picker.status).to_contain_text(re.compile(r"step [1-9]\d* of 60"))
+    picker.stop.click()
+    expect(picker.status).to_contain_text("Stopped after")
+
+
+def test_the_scrubber_in_jupyterlab(tour: Any, screenshots: Path) -> None:
+    scrubber = Seen(tour, 1)
+    scrubber["choice"].locator("select").select_option("ship")
+    scrubber.generate()
+    expect(scrubber["where"]).to_contain_text("finished")
+    np.testing.assert_array_equal(pixels(scrubber["seen"]), pixels(scrubber["guess"]))
+    sources = {scrubber["seen"].get_attribute("src")}
+    scrubber.slide("step", "Home")
+    expect(scrubber["where"]).to_contain_text("100% noise")
+    for step in range(1, 12):
+        scrubber.slide("step", "ArrowRight")
+        expect(scrubber["where"]).to_contain_text(f"step {step} ")
+        sources.add(scrubber["seen"].get_attribute("src"))
+    assert len(sources) == 12, "a step showed the picture of another one"
+    take(scrubber, screenshots / "lab-2-scrubber.png")
+    scrubber["play"].locator("button").first.click()
+    expect(scrubber["where"]).to_contain_text("finished")
+
+
+def test_the_guidance_explorer_in_jupyterlab(tour: Any, screenshots: Path) -> None:
+    explorer = Seen(tour, 2)
+    explorer.slide("steps", "Home")
+    explorer.slide("steps", "ArrowRight", 3)
+    explorer["new-seed"].click()
+    before = explorer["image"].get_attribute("src")
+    explorer.generate()
+    wait_for_another(explorer["image"], before)
+    expect(explorer.status).to_contain_text("4 steps")
+    size = 32
+    assert pixels(explorer["image"]).shape == (4 * (size + 1) - 1, 10 * (size + 1) - 1, 3)
+    take(explorer, screenshots / "lab-3-guidance.png")
+
+
+def test_the_attention_explorer_in_jupyterlab(tour: Any, screenshots: Path) -> None:
+    explorer = Seen(tour, 3)
+    cell = explorer["cells"].get_by_role("button", name="row 2, column 5")
+    sources = [explorer["heard"].get_attribute("src")]
+    cell.click()
+    expect(explorer["where"]).to_contain_text("Row 2, column 5")
+    # The slider by the keyboard asks for the same.
+    assert (explorer.reading("row"), explorer.reading("column")) == ("2", "5")
+    for part, name in (("head", "2"), ("block", "3")):
+        sources.append(explorer["heard"].get_attribute("src"))
+        explorer[part].get_by_role("button", name=name, exact=True).click()
+        wait_for_another(explorer["heard"], sources[-1])
+    step = explorer["where"].inner_text()
+    explorer.slide("step", "ArrowLeft", 2)
+    expect(explorer["where"]).not_to_have_text(step)
+    explorer["choice"].locator("select").select_option("ship")
+    explorer.generate()
+    expect(explorer.status).to_contain_text("Done")
+    take(explorer, screenshots / "lab-4-attention.png")
+    assert tour.errors == []
+
+
+def test_a_broken_kernel_in_jupyterlab(tour: Any, lab: Any, screenshots: Path) -> None:
+    for i in range(4):
+        expect(Seen(tour, i)["lost"]).to_be_hidden()
+    tour.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    kill_kernels(lab[1])
+    for i in range(4):
+        expect(Seen(tour, i)["lost"]).to_be_visible()
+    take(Seen(tour, 0), screenshots / "lab-5-broken-kernel.png")
+
+
+def test_a_saved_notebook_shows_the_stills(lab: Any, chromium: Any, screenshots: Path) -> None:
+    """Opened again, before any cell is run: a picture, and the line that says why."""
+    with new_page(chromium) as page:
+        open_notebook(page, lab[0], "widgets.ipynb", run=False)
+        stills = page.locator("[class^=aether-still] img")
+        expect(stills).to_have_count(4)
+        for i in range(4):
+            expect(stills.nth(i)).to_have_attribute("alt", re.compile(f"{FOUR[i]}: A still"))
+            expect(stills.nth(i)).to_be_visible()
+        expect(page.locator(".jp-OutputArea-child:visible")).to_have_count(4)
+        page.screenshot(path=screenshots / "lab-6-saved.png")
