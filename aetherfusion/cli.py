@@ -43,7 +43,7 @@ def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
 SAMPLING, PICTURE = _defaults(generate_images), _defaults(save_images)
 TRAINING, MODEL = _defaults(training_steps), _defaults(DiffusionTransformerUNet)
 LOADER, OPTIMIZER = _defaults(make_loader), _defaults(recommended_optimizer)
-PAGE, EPOCHS = _defaults(serve), 16
+PAGE, EPOCHS = _defaults(serve), 24
 
 
 class _Sampler(str, Enum):

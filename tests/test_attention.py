@@ -143,7 +143,9 @@ def test_qk_norm_bounds_the_logits() -> None:
 
 def test_attention_refuses_heads_that_do_not_divide() -> None:
     for heads in (5, 0, -1):
-        with pytest.raises(ValueError, match=f"num_heads must divide embedding_dim.*{heads} heads.*24"):
+        with pytest.raises(
+            ValueError, match=f"num_heads must divide embedding_dim.*{heads} heads.*24"
+        ):
             MultiHeadSelfAttention(DIM, heads)
     with pytest.raises(ValueError, match="num_heads must divide embedding_dim"):
         TransformerBlock(DIM, 5)

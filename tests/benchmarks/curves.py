@@ -3,12 +3,13 @@
     python tests/benchmarks/curves.py class_time --epochs 6     # trains, or goes on
     python tests/benchmarks/curves.py class_time --score        # shows the copies to the judge
     python tests/benchmarks/curves.py shipped --epochs 24
-    python tests/benchmarks/curves.py shipped --score --every 3
+    python tests/benchmarks/curves.py shipped --score --every 4
 
 The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
-every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, twice as many of the
-last model, and writes aetherfusion/lessons/results/NAME.json and NAME.png, which lesson 05 draws,
-and the figure docs/NAME.png.
+every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, guided all the way,
+and twice as many of the last model at the default settings, and writes NAME.json in
+aetherfusion/lessons/results/, which lesson 05 draws. Thirty pictures and a figure stay beside the
+copies, as pictures.png and curves.png: lesson 05 and the model card show some of them.
 """
 
 import argparse
@@ -25,8 +26,7 @@ from aetherfusion.cli import EPOCHS
 from aetherfusion.progress import Step
 from aetherfusion.recipe import Recipe, follow
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "aetherfusion" / "lessons" / "results"
+RESULTS = Path(__file__).parents[2] / "aetherfusion" / "lessons" / "results"
 SCORES = ("frechet", "frechet_soft", "precision", "recall", "class_accuracy")
 POINTS = 150  # of the loss that are kept
 
@@ -63,15 +63,16 @@ def score(args: argparse.Namespace) -> None:
 
     real = RealPictures(load_cifar10(train=False), load_cifar10())
 
-    def look(path: Path, number: int) -> Evaluation:
+    def look(path: Path, number: int, **options: Any) -> Evaluation:
         with torch.autocast("cpu", torch.bfloat16):
-            images = generate_images(load_model(path), number)
+            images = generate_images(load_model(path), number, **options)
         return evaluate(images, torch.arange(number) % 10, real)
 
     for path in sorted(args.folder.glob("copy-*.safetensors"))[args.every - 1 :: args.every]:
         kept = path.with_suffix(".json")
         if not kept.exists():  # a copy is scored once, also while the run goes on
-            kept.write_text(json.dumps(look(path, args.num_samples).as_dict()))
+            found = look(path, args.num_samples, guidance_scale=2.5, guidance_interval=(0.0, 1.0))
+            kept.write_text(json.dumps(found.as_dict()))
     last = args.folder / "model.safetensors"
     if not last.exists():
         return
@@ -96,10 +97,9 @@ def score(args: argparse.Namespace) -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    save_images(
-        generate_images(load_model(last), 30), RESULTS / f"{args.name}.png", cols=10, zoom=1
-    )
-    draw(result, ROOT / "docs" / f"{args.name}.png")
+    pictures = generate_images(load_model(last), 30)
+    save_images(pictures, args.folder / "pictures.png", cols=10, zoom=1)
+    draw(result, args.folder / "curves.png")
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
