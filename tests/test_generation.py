@@ -147,7 +147,7 @@ def test_the_labels_reach_the_model_in_turn(model: DiffusionTransformerUNet) -> 
     assert [s[2] for s in seen] == [[3, 5, 3]] * 2
     assert [s[1] for s in seen] == [1.0, 0.5]
     with calls(model) as seen:
-        generate_images(model, 5, steps=1, guidance_scale=2, batch_size=2)
+        generate_images(model, 5, steps=1, guidance_scale=2, guidance_interval=(0, 1), batch_size=2)
     assert [s[2] for s in seen] == [[0, 1, 10, 10], [2, 3, 10, 10], [4, 10]]
 
 
@@ -194,13 +194,15 @@ def test_the_noise_comes_from_the_seed_alone(model: DiffusionTransformerUNet) ->
     assert distance(generate_images(model, 2, steps=2), first) == 0
 
 
+@pytest.mark.parametrize("interval", [(0.0, 1.0), (0.3, 0.8)])
 @pytest.mark.parametrize("guidance_scale", [1.0, 0.0, 2.5])
 def test_with_ddim_it_is_euler_on_the_guided_velocity(
-    model: DiffusionTransformerUNet, guidance_scale: float
+    model: DiffusionTransformerUNet, guidance_scale: float, interval: tuple[float, float]
 ) -> None:
     """From the model's own v, without x0_hat, paths or samplers."""
     options: dict[str, Any] = {"labels": [3, 5], "steps": 4, "seed": 1, "sampler": ddim}
-    way = denoising_trajectory(model, 2, guidance_scale=guidance_scale, **options)
+    options |= {"guidance_scale": guidance_scale, "guidance_interval": interval}
+    way = denoising_trajectory(model, 2, **options)
     x = way.xt[0]
     labels, null = torch.tensor([3, 5]), torch.tensor([10, 10])
     with torch.no_grad():
@@ -208,12 +210,12 @@ def test_with_ddim_it_is_euler_on_the_guided_velocity(
             assert distance(way.xt[i], x) < 1e-4
             time = torch.full((2,), t)
             with_label, without = model(x, time, labels), model(x, time, null)
-            v = without + guidance_scale * (with_label - without)
+            scale = guidance_scale if interval[0] <= t <= interval[1] else 1
+            v = without + scale * (with_label - without)
             assert distance(way.x0_hat[i], x - t * v) < 1e-4
             x = x - 0.25 * v
     assert distance(way.images, ((x + 1) / 2).clamp(0, 1)) < 1e-4
-    images = generate_images(model, 2, guidance_scale=guidance_scale, **options)
-    assert distance(images, way.images) == 0
+    assert distance(generate_images(model, 2, **options), way.images) == 0
 
 
 def test_on_the_cosine_path_it_is_a_rotation(model: DiffusionTransformerUNet) -> None:
