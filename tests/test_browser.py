@@ -61,10 +61,17 @@ class Seen:
         return str(self[part].locator(".widget-readout").inner_text())
 
     def generate(self) -> None:
-        """Presses Generate and waits for the end."""
-        self.go.click()
-        expect(self.stop).to_be_enabled()
-        expect(self.go).to_be_enabled()
+        """Presses Generate and waits for the end, of however short a run."""
+        go = self.go.element_handle()
+        go.evaluate(
+            """go => {
+                const watcher = new MutationObserver(() => { go.ran = true; });
+                go.ran = false;
+                watcher.observe(go, {attributeFilter: ["disabled"]});
+            }"""
+        )
+        go.click()
+        self.page.wait_for_function("go => go.ran && !go.disabled", arg=go)
 
     def wait_for_step(self, steps: str) -> None:
         """Waits until the line says one of these steps, a pattern; looks at every frame."""
