@@ -259,7 +259,7 @@ def train(
         int, typer.Option(min=1, help="Batches to one step: large batches in little memory.")
     ] = TRAINING["accumulate"],
     start_from: Annotated[
-        Path | None, typer.Option(help="A model file whose weights to go on from.")
+        Path | None, typer.Option(help="A model file to go on from; it may have fewer blocks.")
     ] = None,
     preview_every: Annotated[
         int, typer.Option(min=0, metavar="STEPS", help="Draw a preview so often; 0 for never.")

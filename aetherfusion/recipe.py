@@ -48,7 +48,8 @@ class Recipe:
 
     Attributes:
         num_images: to draw, or to use at most; None for as many as the data room gives.
-        start_from: a model file to go on from; None to start from nothing.
+        start_from: a model file to go on from, of as many blocks or fewer; None to start from
+            nothing.
         precision: None for what is fast here. A run may be resumed with another one.
     """
 
@@ -189,16 +190,22 @@ def follow(
 
 
 def _start_from(model: DiffusionTransformerUNet, path: str) -> None:
-    """Gives a new model the weights of a file; refuses those of another kind of model."""
+    """Gives a new model the weights of a file; refuses those of another kind of model.
+
+    The file's model may have fewer transformer blocks: those that come after them start as the
+    identity, so that the deeper model begins exactly where the other one stopped.
+    """
     found = load_model(path)
-    if found.config != model.config:
-        different = [
-            f"{name} {found.config.get(name)!r}, not {value!r}"
-            for name, value in model.config.items()
-            if found.config.get(name) != value
-        ]
+    more_blocks = len(model.unet.blocks) - len(found.unet.blocks)
+    different = [
+        f"{name} {found.config.get(name)!r}, not {value!r}"
+        for name, value in model.config.items()
+        if found.config.get(name) != value and not (name == "depth" and more_blocks > 0)
+    ]
+    if different:
         raise ValueError(f"{path} holds another kind of model: it has {', '.join(different)}")
-    model.load_state_dict(found.state_dict())
+    # What is missing are blocks, and those are as they were made.
+    model.load_state_dict({**model.state_dict(), **found.state_dict()})
 
 
 def _spent_before(directory: Path, recipe: Recipe) -> float:

@@ -91,9 +91,27 @@ def test_training_goes_on_from_a_model_file(capsys: Said) -> None:
     notes = read_notes("second.safetensors")
     assert "--start-from first.safetensors" in notes["command"]
     capsys.readouterr()
-    other = [*TRAIN, "--depth", "2", "--start-from", "first.safetensors"]
-    refused([*other, "--checkpoint-dir", "new"], capsys, "another kind of model", "depth 1, not 2")
+    other = [*TRAIN, "--embedding-dim", "16", "--start-from", "first.safetensors"]
+    kind = "another kind of model"
+    refused([*other, "--checkpoint-dir", "new"], capsys, kind, "embedding_dim 8, not 16")
     refused([*TRAIN, "--start-from", "none.safetensors"], capsys, "none.safetensors")
+
+
+def test_a_deeper_model_begins_where_the_shallow_one_stopped(capsys: Said) -> None:
+    assert main([*TWO_STEPS, "-o", "shallow.safetensors"]) == 0
+    deeper = [*TWO_STEPS, "--depth", "3", "--start-from", "shallow.safetensors", "--lr", "0"]
+    assert main([*deeper, "--checkpoint-dir", "again", "-o", "deep.safetensors"]) == 0
+    shallow, deep = load_model("shallow.safetensors"), load_model("deep.safetensors")
+    assert len(deep.unet.blocks) == 3 > len(shallow.unet.blocks)
+    size = shallow.image_size
+    inputs = torch.randn(4, 3, size, size), torch.rand(4), torch.arange(4)
+    with torch.no_grad():
+        before, after = shallow(*inputs), deep(*inputs)
+    assert before.abs().max() > 0
+    assert torch.allclose(before, after, atol=1e-5)
+    capsys.readouterr()
+    other = [*TRAIN, "--depth", "1", "--start-from", "deep.safetensors"]
+    refused([*other, "--checkpoint-dir", "new"], capsys, "another kind of model", "depth 3, not 1")
 
 
 def test_train_again_resumes(capsys: Said) -> None:

@@ -49,7 +49,7 @@ def train(args: argparse.Namespace) -> None:
         seed=args.seed,
         embedding_dim=128,
         num_heads=4,
-        depth=4,
+        depth=args.depth,
         precision=None,
         start_from=args.start_from,
     )
@@ -134,6 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("name")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--start-from", help="a model file whose weights to go on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=4e-3)
