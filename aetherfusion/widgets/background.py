@@ -8,6 +8,7 @@ the work runs in a thread of its own and asks now and then whether it shall stop
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 Ended = Callable[[BaseException | None], None]
 
@@ -31,7 +32,9 @@ class Background:
         self.threaded = "google.colab" not in sys.modules
         self._free = threading.Lock()  # held by the one piece of work that there may be
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        # One thread for all of it: memory that a thread has used is seldom given to the next one.
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._last: Future[None] | None = None
 
     @property
     def running(self) -> bool:
@@ -53,8 +56,8 @@ class Background:
             return False
         self._stop.clear()
         if self.threaded:
-            self._thread = threading.Thread(target=self._do, args=(work, ended), daemon=True)
-            self._thread.start()
+            self._last = self._pool.submit(self._do, work, ended)
+            self._last.add_done_callback(Future.result)  # an error in `ended` shall be heard of
         else:
             self._do(work, ended)
         return True
@@ -82,6 +85,6 @@ class Background:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits for the work to end, at most `timeout` seconds; returns whether it has."""
-        if self._thread is not None:
-            self._thread.join(timeout)
+        if self._last is not None:
+            wait([self._last], timeout)
         return not self.running
