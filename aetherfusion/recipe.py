@@ -23,7 +23,7 @@ from accelerate import PartialState
 from torch import nn
 
 from ._version import __version__
-from .checkpoint import load_model, save_model
+from .checkpoint import load_model, read_notes, save_model
 from .data import ImageTensors, load_cifar10, load_shapes10, make_loader
 from .generation import generate_images
 from .model import DiffusionTransformerUNet
@@ -128,8 +128,7 @@ def follow(
         depth=recipe.depth,
         class_names=dataset.class_names,
     )
-    if recipe.start_from is not None:
-        _start_from(model, recipe.start_from)
+    before = None if recipe.start_from is None else _start_from(model, recipe.start_from)
     loader = make_loader(dataset, recipe.batch_size)
     optimizer = recommended_optimizer(model, recipe.lr)
     check_writable(output)
@@ -180,6 +179,8 @@ def follow(
     if processes.is_main_process:
         spent = _spent_before(checkpoint_dir, recipe)
         notes = _notes(recipe, history, precision=precision, cpu_seconds=spent)
+        if before is not None:
+            notes["started_from"] = before
         save_model(model, output, notes=notes)
         _write_json(history.as_dict(), checkpoint_dir / "history.json")
         _draw(history, checkpoint_dir / "loss.png")
@@ -189,8 +190,8 @@ def follow(
     return history
 
 
-def _start_from(model: DiffusionTransformerUNet, path: str) -> None:
-    """Gives a new model the weights of a file; refuses those of another kind of model.
+def _start_from(model: DiffusionTransformerUNet, path: str) -> dict[str, Any]:
+    """Gives a new model the weights of a file of the same kind, and returns the notes in it.
 
     The file's model may have fewer transformer blocks: those that come after them start as the
     identity, so that the deeper model begins exactly where the other one stopped.
@@ -206,6 +207,7 @@ def _start_from(model: DiffusionTransformerUNet, path: str) -> None:
         raise ValueError(f"{path} holds another kind of model: it has {', '.join(different)}")
     # What is missing are blocks, and those are as they were made.
     model.load_state_dict({**model.state_dict(), **found.state_dict()})
+    return read_notes(path)
 
 
 def _spent_before(directory: Path, recipe: Recipe) -> float:

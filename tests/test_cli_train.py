@@ -90,6 +90,7 @@ def test_training_goes_on_from_a_model_file(capsys: Said) -> None:
         assert torch.allclose(value, second.state_dict()[name], atol=1e-6), name
     notes = read_notes("second.safetensors")
     assert "--start-from first.safetensors" in notes["command"]
+    assert notes["started_from"] == read_notes("first.safetensors")
     capsys.readouterr()
     other = [*TRAIN, "--embedding-dim", "16", "--start-from", "first.safetensors"]
     kind = "another kind of model"

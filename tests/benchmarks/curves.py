@@ -2,14 +2,18 @@
 
     python tests/benchmarks/curves.py class_time --epochs 6     # trains, or goes on
     python tests/benchmarks/curves.py class_time --score        # shows the copies to the judge
-    python tests/benchmarks/curves.py shipped --epochs 24
-    python tests/benchmarks/curves.py shipped --score --every 4
+    python tests/benchmarks/curves.py shipped_first --epochs 24
+    python tests/benchmarks/curves.py shipped_first --score --every 4
+    python tests/benchmarks/curves.py shipped --epochs 14 --depth 8 --lr 2e-3 \
+        --start-from runs/shipped_first/model.safetensors
+    python tests/benchmarks/curves.py shipped --score --every 2 --after shipped_first
 
 The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
 every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, guided all the way,
 and twice as many of the last model at the default settings, and writes NAME.json in
 aetherfusion/lessons/results/, which lesson 05 draws. Thirty pictures and a figure stay beside the
-copies, as pictures.png and curves.png: lesson 05 and the model card show some of them.
+copies, as pictures.png and curves.png: lesson 05 and the model card show some of them. A run that
+went on from another one's model has that one's curves before its own.
 """
 
 import argparse
@@ -95,11 +99,29 @@ def score(args: argparse.Namespace) -> None:
         "copies": copies,
         "measured": look(last, 2 * args.num_samples).as_dict(),
     }
+    if args.after:
+        result = joined(json.loads((RESULTS / f"{args.after}.json").read_text()), result)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
     pictures = generate_images(load_model(last), 30)
     save_images(pictures, args.folder / "pictures.png", cols=10, zoom=1)
     draw(result, args.folder / "curves.png")
+
+
+def joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Two runs as one: the second went on from the model of the first."""
+    seen = first["images_seen"]
+    later = [copy | {"images_seen": seen + copy["images_seen"]} for copy in second["copies"]]
+    return {
+        "command": f"{first['command']}; {second['command']}",
+        "images_seen": seen + second["images_seen"],
+        "joint": seen,
+        "cpu_seconds": first["cpu_seconds"] + second["cpu_seconds"],
+        "num_samples": second["num_samples"],
+        "loss": first["loss"] + [[seen + n, loss] for n, loss in second["loss"]],
+        "copies": first["copies"] + later,
+        "measured": second["measured"],
+    }
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
@@ -122,6 +144,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
         ax.legend(fontsize=9)
     hours = result["cpu_seconds"] / 3600 / result["images_seen"]
     for ax in axes:
+        if "joint" in result:  # where the second run went on from the first
+            ax.axvline(result["joint"], color="grey", linewidth=0.8, linestyle=":")
         ax.set_xlabel("images seen")
         ax.xaxis.set_major_formatter(lambda n, _: f"{n / 1e6:g} M")
         above = ax.secondary_xaxis("top", functions=(lambda n: n * hours, lambda h: h / hours))
@@ -136,6 +160,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--start-from", help="a model file whose weights to go on from")
+    parser.add_argument("--after", help="with --score: the run whose model this one went on from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--folder", type=Path, help="default: runs/NAME")
