@@ -99,7 +99,11 @@ def aetherfusion(data: ImageTensors, **sizes: Any) -> Racer:
         return losses
 
     def sample(labels: Tensor) -> Tensor:
-        return generate_images(model, len(labels), labels=labels, batch_size=SAMPLING_BATCH)
+        # A model as young as this one is plainer to see if it is guided all the way.
+        always = {"guidance_scale": 2.5, "guidance_interval": (0.0, 1.0)}
+        return generate_images(
+            model, len(labels), labels=labels, batch_size=SAMPLING_BATCH, **always
+        )
 
     return Racer(
         network=model,
