@@ -40,10 +40,15 @@ class ClassPicker(Panel):
         self.folder = Path(folder)
         self.images: Tensor | None = None
         self._shown: dict[str, Any] = {}
-        # One picture of every class, quickly and plainly: few steps, strong guidance.
+        # One picture of every class, quickly and plainly: few steps, strong guidance all the way.
         number = min(max(1, len(self.names)), MOST_CARDS)
         self.class_pictures = generate_images(
-            self.model, number, seed=3, steps=8, guidance_scale=4.0
+            self.model,
+            number,
+            seed=12,
+            steps=8,
+            guidance_scale=4.0,
+            guidance_interval=(0.0, 1.0),
         )
         if self.ui is not None:
             self._lay_out(self.ui)

@@ -82,7 +82,8 @@ class GuidanceExplorer(Panel):
                 self.say(f"Row {i + 1} of {len(self.scales)}: guidance {scale:g}")
                 self.rows[i] = self._row(scale, options, lambda step, i=i: advance(step, i))
                 self._show()
-            self.say(f"Seed {options['seed']}, {options['steps']} steps. Guidance 1 is none.")
+            settings = f"Seed {options['seed']}, {options['steps']} steps, guided all the way."
+            self.say(f"{settings} Guidance 1 is none.")
 
         def advance(step: SamplerStep, i: int) -> None:
             if self.step_done():
@@ -95,7 +96,10 @@ class GuidanceExplorer(Panel):
         return [round(float(x), 2) for x in torch.linspace(low, high, self.ROWS)]
 
     def _row(self, scale: float, options: dict[str, Any], callback: Any = None) -> Tensor:
-        """(classes, channels, H, W): picture i is of class i, and all start at the same noise."""
+        """(classes, channels, H, W): picture i is of class i, and all start at the same noise.
+
+        Guided at all times, unlike the default, so that one sees what guidance does.
+        """
         sampler = DEFAULTS["sampler"]
 
         def from_one_noise(denoise: Denoiser, x: Tensor, times: Tensor, **others: Any) -> Tensor:
@@ -105,6 +109,7 @@ class GuidanceExplorer(Panel):
             self.model,
             max(1, len(self.names)),
             guidance_scale=scale,
+            guidance_interval=(0.0, 1.0),
             sampler=from_one_noise,
             callback=callback,
             **options,
