@@ -11,9 +11,9 @@
 The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
 every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, guided all the way,
 and twice as many of the last model at the default settings, and writes NAME.json in
-aetherfusion/lessons/results/, which lesson 05 draws. Thirty pictures and a figure stay beside the
-copies, as pictures.png and curves.png: lesson 05 and the model card show some of them. A run that
-went on from another one's model has that one's curves before its own.
+aetherfusion/lessons/results/, which lesson 05 draws. Thirty pictures, guided all the way too, and a
+figure stay beside the copies, as pictures.png and curves.png: lesson 05 and the model card show some
+of them. A run that went on from another one's model has that one's curves before its own.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from aetherfusion.recipe import Recipe, follow
 
 RESULTS = Path(__file__).parents[2] / "aetherfusion" / "lessons" / "results"
 SCORES = ("frechet", "frechet_soft", "precision", "recall", "class_accuracy")
+ALWAYS = {"guidance_scale": 2.5, "guidance_interval": (0.0, 1.0)}  # a young model needs it
 POINTS = 150  # of the loss that are kept
 
 
@@ -75,7 +76,7 @@ def score(args: argparse.Namespace) -> None:
     for path in sorted(args.folder.glob("copy-*.safetensors"))[args.every - 1 :: args.every]:
         kept = path.with_suffix(".json")
         if not kept.exists():  # a copy is scored once, also while the run goes on
-            found = look(path, args.num_samples, guidance_scale=2.5, guidance_interval=(0.0, 1.0))
+            found = look(path, args.num_samples, **ALWAYS)
             kept.write_text(json.dumps(found.as_dict()))
     last = args.folder / "model.safetensors"
     if not last.exists():
@@ -103,7 +104,7 @@ def score(args: argparse.Namespace) -> None:
         result = joined(json.loads((RESULTS / f"{args.after}.json").read_text()), result)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    pictures = generate_images(load_model(last), 30)
+    pictures = generate_images(load_model(last), 30, **ALWAYS)  # type: ignore[arg-type]
     save_images(pictures, args.folder / "pictures.png", cols=10, zoom=1)
     draw(result, args.folder / "curves.png")
 
