@@ -98,6 +98,15 @@ def test_it_was_run_once_from_top_to_bottom(path: Path) -> None:
 
 
 @each
+def test_no_stored_comparison_failed(path: Path) -> None:
+    """What a lesson compares with the package or with itself agrees: else it stores its shame."""
+    for cell in cells(path, "code"):
+        for output in cell.outputs:
+            for line in output.get("text", "").splitlines():
+                assert not re.search(r"(equal|agrees?|alone|the others): *False", line), line
+
+
+@each
 def test_it_opens_everywhere(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)

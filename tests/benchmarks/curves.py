@@ -9,11 +9,11 @@
     python tests/benchmarks/curves.py shipped --score --every 2 --after shipped_first
 
 The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
-every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, guided all the way,
-and twice as many of the last model at the default settings, and writes NAME.json in
+every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, guided all the way, and
+twice as many of the last model at the default settings, and writes NAME.json in
 aetherfusion/lessons/results/, which lesson 05 draws. Thirty pictures, guided all the way too, and a
-figure stay beside the copies, as pictures.png and curves.png: lesson 05 and the model card show some
-of them. A run that went on from another one's model has that one's curves before its own.
+figure stay beside the copies, as pictures.png and curves.png: lesson 05 and the model card show
+some of them. A run that went on from another one's model has that one's curves before its own.
 """
 
 import argparse
