@@ -202,6 +202,15 @@ def test_an_error_ends_the_work_and_no_more() -> None:
     assert background.start(lambda: None, ends.append)
 
 
+def test_all_work_is_done_in_one_thread() -> None:
+    """A new thread for each would take memory of its own each time."""
+    background, threads = Background(), []
+    for _ in range(3):
+        assert background.start(lambda: threads.append(threading.current_thread()), lambda _: None)
+        assert background.wait(PATIENCE)
+    assert len(set(threads)) == 1 and threads[0] is not threading.main_thread()
+
+
 def test_in_colab_the_work_is_done_before_the_click_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "google.colab", sys)
     background, ends, threads = Background(), [], []

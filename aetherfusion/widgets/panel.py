@@ -9,6 +9,7 @@ import html
 import inspect
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,7 @@ MOST_UPDATES = 25  # pictures a second; more would only fill the line to the bro
 SIDE = "304px"  # of a single picture on the page
 
 
-class Panel:
+class Panel(ABC):
     """Controls and pictures around a model; what a cell shows if it ends with one.
 
     Those who build on it call `build` with their parts and have a method `picture` that draws
@@ -173,9 +174,9 @@ class Panel:
     def _draw_seed(self, _: Any) -> None:
         self.seed.value = random.randrange(10_000)  # short enough to be read aloud
 
+    @abstractmethod
     def picture(self, line: str) -> bytes:
         """The bytes of a PNG file: what there is to see, with `line` below."""
-        raise NotImplementedError
 
     def _still_class(self) -> str:
         return f"aether-still-{self.box.model_id}" if self.box is not None else "aether-still"
