@@ -6,7 +6,7 @@
     python tests/benchmarks/curves.py shipped_first --score --every 4
     python tests/benchmarks/curves.py shipped --epochs 14 --depth 8 --lr 2e-3 \
         --start-from runs/shipped_first/model.safetensors
-    python tests/benchmarks/curves.py shipped --score --every 2 --after shipped_first
+    python tests/benchmarks/curves.py shipped --score --every 2 --after runs/shipped_first
 
 The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
 every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, guided all the way, and
@@ -81,27 +81,11 @@ def score(args: argparse.Namespace) -> None:
     last = args.folder / "model.safetensors"
     if not last.exists():
         return
-    copies: list[dict[str, Any]] = []
-    for kept in sorted(args.folder.glob("copy-*.json")):
-        seen, found = 64 * int(kept.stem.partition("-")[2]), json.loads(kept.read_text())
-        copies.append({"images_seen": seen} | {key: round(found[key], 4) for key in SCORES})
-    history, notes = json.loads((args.folder / "history.json").read_text()), read_notes(last)
-    steps = len(history["loss"])
-    edges = [round(i * steps / POINTS) for i in range(POINTS + 1)]
-    result = {
-        "command": notes["command"],
-        "images_seen": notes["images_seen"],
-        "cpu_seconds": round(notes["cpu_seconds"]),
-        "num_samples": args.num_samples,
-        "loss": [
-            [64 * b, round(sum(history["loss"][a:b]) / (b - a), 4)]
-            for a, b in itertools.pairwise(edges)
-        ],
-        "copies": copies,
-        "measured": look(last, 2 * args.num_samples, quickly=False).as_dict(),
-    }
+    result = curve(args.folder)
     if args.after:
-        result = joined(json.loads((RESULTS / f"{args.after}.json").read_text()), result)
+        result = joined(curve(args.after), result)
+    result["num_samples"] = args.num_samples
+    result["measured"] = look(last, 2 * args.num_samples, quickly=False).as_dict()
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{args.name}.json").write_text(json.dumps(result, indent=1) + "\n")
     pictures = generate_images(load_model(last), 30, **ALWAYS)  # type: ignore[arg-type]
@@ -109,19 +93,37 @@ def score(args: argparse.Namespace) -> None:
     draw(result, args.folder / "curves.png")
 
 
+def curve(folder: Path) -> dict[str, Any]:
+    """What a finished run left in its folder: what it cost, the loss, the scores of its copies."""
+    notes = read_notes(folder / "model.safetensors")
+    copies: list[dict[str, Any]] = []
+    for kept in sorted(folder.glob("copy-*.json")):
+        seen, found = 64 * int(kept.stem.partition("-")[2]), json.loads(kept.read_text())
+        copies.append({"images_seen": seen} | {key: round(found[key], 4) for key in SCORES})
+    loss = json.loads((folder / "history.json").read_text())["loss"]
+    edges = [round(i * len(loss) / POINTS) for i in range(POINTS + 1)]
+    return {
+        "command": notes["command"],
+        "images_seen": notes["images_seen"],
+        "cpu_seconds": round(notes["cpu_seconds"]),
+        "loss": [
+            [64 * b, round(sum(loss[a:b]) / (b - a), 4)] for a, b in itertools.pairwise(edges)
+        ],
+        "copies": copies,
+    }
+
+
 def joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Two runs as one: the second went on from the model of the first."""
     seen = first["images_seen"]
-    later = [copy | {"images_seen": seen + copy["images_seen"]} for copy in second["copies"]]
     return {
         "command": f"{first['command']}; {second['command']}",
         "images_seen": seen + second["images_seen"],
         "joint": seen,
         "cpu_seconds": first["cpu_seconds"] + second["cpu_seconds"],
-        "num_samples": second["num_samples"],
         "loss": first["loss"] + [[seen + n, loss] for n, loss in second["loss"]],
-        "copies": first["copies"] + later,
-        "measured": second["measured"],
+        "copies": first["copies"]
+        + [copy | {"images_seen": seen + copy["images_seen"]} for copy in second["copies"]],
     }
 
 
@@ -161,7 +163,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--start-from", help="a model file whose weights to go on from")
-    parser.add_argument("--after", help="with --score: the run whose model this one went on from")
+    parser.add_argument(
+        "--after", type=Path, help="with --score: the folder of the run that this one went on from"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--folder", type=Path, help="default: runs/NAME")
