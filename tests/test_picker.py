@@ -69,6 +69,15 @@ def test_open_to_the_network_is_said_with_what_it_means(
     assert "without a password and unencrypted" in said
 
 
+def test_a_page_that_nobody_shows_any_more_gives_its_memory_back(launched: Launched) -> None:
+    assert main(["picker", "--port", "18866"]) == 0
+    (start,) = launched
+    idle, every = (
+        int(start[f"--MappingKernelManager.cull_{name}"]) for name in ("idle_timeout", "interval")
+    )
+    assert 60 <= idle <= 3600 and 0 < every < idle
+
+
 def test_a_taken_port_is_passed_over(taken: int, launched: Launched) -> None:
     assert main(["picker", "--port", str(taken)]) == 0
     assert int(launched[0]["port"]) > taken
