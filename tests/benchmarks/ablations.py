@@ -1,10 +1,13 @@
 """What each part of the recipe buys: one change at a time, each trained for the same CPU time.
 
     python tests/benchmarks/ablations.py --cpu-seconds 120 --jobs 2    # trains what is missing
-    python tests/benchmarks/ablations.py --score                       # the table and the figure
+    python tests/benchmarks/ablations.py --cpu-seconds 120 --score     # the table and the figure
 
-Training leaves samples under runs/ablations/; scoring shows them to the judge and writes
-aetherfusion/lessons/results/ablations.json and docs/ablations.png. A run that is there is not made
+    python tests/benchmarks/ablations.py --cpu-seconds 775 --only "2 blocks" "8 blocks"
+    python tests/benchmarks/ablations.py --cpu-seconds 775 --score --name ablations_long
+
+Training leaves samples under runs/ablations/; scoring shows those of one budget to the judge and
+writes aetherfusion/lessons/results/NAME.json and docs/NAME.png. A run that is there is not made
 again. See variants.py for what is switched.
 """
 
@@ -23,7 +26,7 @@ import torch
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = Path("runs/ablations")
 RECIPE = "Muon for the matrices: the recipe"
-RESULTS = ROOT / "aetherfusion" / "lessons" / "results" / "ablations.json"
+RESULTS = ROOT / "aetherfusion" / "lessons" / "results"
 
 
 def file_of(name: str, cpu_seconds: float, seed: int) -> Path:
@@ -52,9 +55,15 @@ def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
         seed=seed,
         **setup.options,
     )
-    guidance = {} if setup.guidance_scale is None else {"guidance_scale": setup.guidance_scale}
     with torch.autocast("cpu", torch.bfloat16):
-        samples = generate_images(model, num_samples, path=setup.path, steps=10, **guidance)
+        samples = generate_images(
+            model,
+            num_samples,
+            path=setup.path,
+            steps=10,
+            guidance_scale=setup.guidance_scale,
+            guidance_interval=(0.0, 1.0),
+        )
     record = {
         "name": name,
         "seed": seed,
@@ -85,7 +94,7 @@ def train_all(wanted: list[tuple[str, int]], args: argparse.Namespace) -> None:
         process.wait()
 
 
-def score(cpu_seconds: float) -> None:
+def score(cpu_seconds: float, results_name: str) -> None:
     """Shows all samples to the judge; writes the table."""
     from variants import BRANCHES, ladder
 
@@ -110,8 +119,8 @@ def score(cpu_seconds: float) -> None:
     rows.sort(key=lambda row: (order.index(row["name"]), row["seed"]))
     for row in rows:
         row["ladder"] = row["name"] in ladder()
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"budget": cpu_seconds, "runs": rows}, indent=1) + "\n")
+    table = json.dumps({"budget": cpu_seconds, "runs": rows}, indent=1)
+    (RESULTS / f"{results_name}.json").write_text(table + "\n")
     print("| switch | seed | images seen | loss | FD | FD-soft | recall | class accuracy |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
@@ -120,10 +129,10 @@ def score(cpu_seconds: float) -> None:
             f"{row['frechet']} | {row['frechet_soft']} | {row['recall']} | "
             f"{row['class_accuracy']:.0%} |"
         )
-    draw(rows, cpu_seconds)
+    draw(rows, cpu_seconds, ROOT / "docs" / f"{results_name}.png")
 
 
-def draw(rows: list[dict[str, Any]], cpu_seconds: float) -> None:
+def draw(rows: list[dict[str, Any]], cpu_seconds: float, path: Path) -> None:
     """Two columns of bars: the way to the recipe, and one change of it at a time."""
     from matplotlib.figure import Figure
 
@@ -153,7 +162,7 @@ def draw(rows: list[dict[str, Any]], cpu_seconds: float) -> None:
         "another seed, red for the recipe",
         fontsize=10,
     )
-    figure.savefig(ROOT / "docs" / "ablations.png", dpi=110)
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -167,11 +176,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of setups")
     parser.add_argument("--run", help="train this setup here and now")
     parser.add_argument("--score", action="store_true")
+    parser.add_argument("--name", default="ablations", help="of the results")
     args = parser.parse_args()
     if args.run:
         run(args.run, args.cpu_seconds, args.seed, args.num_samples)
     elif args.score:
-        score(args.cpu_seconds)
+        score(args.cpu_seconds, args.name)
     else:
         names = args.only or [*ladder(), *BRANCHES]
         train_all([(name, args.seed) for name in names], args)

@@ -115,7 +115,7 @@ class Setup:
     times: Callable[..., Tensor] = logit_normal_times
     average: Callable[..., AveragedModel] = averaged_copy
     options: dict[str, Any] = field(default_factory=dict)  # of `training_steps`
-    guidance_scale: float | None = None  # the default one
+    guidance_scale: float = 2.5  # all the way, which suits models as young as these
 
     def build(self) -> DiffusionTransformerUNet:
         """The model; changes the package in this process where a switch has no option."""
