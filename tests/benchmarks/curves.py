@@ -2,18 +2,21 @@
 
     python tests/benchmarks/curves.py class_time --epochs 6     # trains, or goes on
     python tests/benchmarks/curves.py class_time --score        # shows the copies to the judge
-    python tests/benchmarks/curves.py shipped_first --epochs 24
-    python tests/benchmarks/curves.py shipped_first --score --every 4
-    python tests/benchmarks/curves.py shipped --epochs 14 --depth 8 --lr 2e-3 \
-        --start-from runs/shipped_first/model.safetensors
-    python tests/benchmarks/curves.py shipped --score --every 2 --after runs/shipped_first
+    python tests/benchmarks/curves.py first --epochs 24
+    python tests/benchmarks/curves.py first --score --every 4
+    python tests/benchmarks/curves.py second --epochs 14 --depth 8 --lr 2e-3 \
+        --start-from runs/first/model.safetensors
+    python tests/benchmarks/curves.py second --score --every 2 --after runs/first
+    python tests/benchmarks/curves.py shipped --epochs 13 --depth 8 --lr 2e-3 --seed 1 \
+        --start-from runs/second/model.safetensors
+    python tests/benchmarks/curves.py shipped --score --every 2 --after runs/first runs/second
 
 The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
 every epoch in runs/NAME. Scoring shows pictures of the copies to the judge, guided all the way, and
 twice as many of the last model at the default settings, and writes NAME.json in
 aetherfusion/lessons/results/, which lesson 05 draws. Thirty pictures, guided all the way too, and a
 figure stay beside the copies, as pictures.png and curves.png: lesson 05 and the model card show
-some of them. A run that went on from another one's model has that one's curves before its own.
+some of them. A run that went on from others' models has their curves before its own.
 """
 
 import argparse
@@ -81,9 +84,7 @@ def score(args: argparse.Namespace) -> None:
     last = args.folder / "model.safetensors"
     if not last.exists():
         return
-    result = curve(args.folder)
-    if args.after:
-        result = joined(curve(args.after), result)
+    result = joined([curve(folder) for folder in (*args.after, args.folder)])
     result["num_samples"] = args.num_samples
     result["measured"] = look(last, 2 * args.num_samples, quickly=False).as_dict()
     RESULTS.mkdir(exist_ok=True)
@@ -113,17 +114,21 @@ def curve(folder: Path) -> dict[str, Any]:
     }
 
 
-def joined(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Two runs as one: the second went on from the model of the first."""
-    seen = first["images_seen"]
+def joined(curves: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several runs as one, each of which went on from the model of the one before."""
+    starts = list(itertools.accumulate((run["images_seen"] for run in curves), initial=0))
+    runs = list(zip(starts, curves, strict=False))
     return {
-        "command": f"{first['command']}; {second['command']}",
-        "images_seen": seen + second["images_seen"],
-        "joint": seen,
-        "cpu_seconds": first["cpu_seconds"] + second["cpu_seconds"],
-        "loss": first["loss"] + [[seen + n, loss] for n, loss in second["loss"]],
-        "copies": first["copies"]
-        + [copy | {"images_seen": seen + copy["images_seen"]} for copy in second["copies"]],
+        "command": "; ".join(run["command"] for run in curves),
+        "images_seen": starts[-1],
+        "joints": starts[1:-1],
+        "cpu_seconds": sum(run["cpu_seconds"] for run in curves),
+        "loss": [[start + seen, loss] for start, run in runs for seen, loss in run["loss"]],
+        "copies": [
+            copy | {"images_seen": start + copy["images_seen"]}
+            for start, run in runs
+            for copy in run["copies"]
+        ],
     }
 
 
@@ -147,8 +152,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
         ax.legend(fontsize=9)
     hours = result["cpu_seconds"] / 3600 / result["images_seen"]
     for ax in axes:
-        if "joint" in result:  # where the second run went on from the first
-            ax.axvline(result["joint"], color="grey", linewidth=0.8, linestyle=":")
+        for joint in result["joints"]:  # where one run went on from another
+            ax.axvline(joint, color="grey", linewidth=0.8, linestyle=":")
         ax.set_xlabel("images seen")
         ax.xaxis.set_major_formatter(lambda n, _: f"{n / 1e6:g} M")
         above = ax.secondary_xaxis("top", functions=(lambda n: n * hours, lambda h: h / hours))
@@ -164,7 +169,11 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--start-from", help="a model file whose weights to go on from")
     parser.add_argument(
-        "--after", type=Path, help="with --score: the folder of the run that this one went on from"
+        "--after",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="with --score: the folders of the runs that this one went on from, in order",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=4e-3)
