@@ -3,7 +3,8 @@
     python tests/benchmarks/ablations.py --cpu-seconds 120 --jobs 2    # trains what is missing
     python tests/benchmarks/ablations.py --cpu-seconds 120 --score     # the table and the figure
 
-    python tests/benchmarks/ablations.py --cpu-seconds 775 --only "2 blocks" "8 blocks"
+    python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 \\
+        --only "Muon for the matrices: the recipe" "2 blocks" "8 blocks"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --score --name ablations_long
 
 Training leaves samples under runs/ablations/; scoring shows those of one budget to the judge and
@@ -151,7 +152,8 @@ def draw(rows: list[dict[str, Any]], cpu_seconds: float, path: Path) -> None:
         again = {row["name"]: row["frechet_soft"] for row in rows if row["seed"] == 1}
         for i, row in enumerate(some):
             ax.plot(again.get(row["name"], float("nan")), i, "ko", markersize=4)
-        ax.axvspan(min(recipe), max(recipe), color="#ee6677", alpha=0.5, label="the recipe")
+        if recipe:
+            ax.axvspan(min(recipe), max(recipe), color="#ee6677", alpha=0.5, label="the recipe")
         ax.invert_yaxis()
         ax.margins(x=0.12)
         ax.tick_params(axis="y", labelsize=8)

@@ -67,6 +67,7 @@ def train_for(
     """
     started = time.process_time()
     cost = seconds_per_step(model, optimizer, dataset, batch_size, **options)
+    model.zero_grad()  # a switch of variants.py may have lent the trial a parameter of this model
     number = max(1, int((cpu_seconds - (time.process_time() - started)) / cost))
     batches = Batches(dataset, batch_size, number)
     done: list[Step] = []
@@ -76,4 +77,4 @@ def train_for(
             done.append(step)
             if time.process_time() - started > 1.03 * cpu_seconds:
                 break
-    return number * batch_size, time.process_time() - started, done
+    return batch_size * len(done), time.process_time() - started, done

@@ -1,13 +1,14 @@
 """What training and generating cost, ours beside the peers': ratios, all measured in one run.
 
-    pip install -e ".[race]"
+    pip install -e ".[race,eval]"
     python tests/benchmarks/cost.py                    # all of it, about a quarter of an hour
     python tests/benchmarks/cost.py --only scaling     # or one of: training, sampling, scaling
 
 - training: images/s of every racer of race.py, its arithmetic, and the share of what this machine
   reaches in a bfloat16 3x3 convolution (forward and backward, 64 channels at 16x16); memory; ours
   compiled, and ours without `kept_memory`, too.
-- sampling: seconds for ten pictures at 5, 10, 20 and 50 steps, and the Fréchet distance of each.
+- sampling: seconds for ten pictures at 5 to 100 steps of three samplers, and the Fréchet distance
+  of each.
 - scaling: cost of a training image against image size and batch size, with fitted exponents.
 
 Writes tests/benchmarks/results/cost.json. Nothing else should run meanwhile.

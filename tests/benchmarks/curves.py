@@ -25,6 +25,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from aetherfusion import generate_images, load_model, save_images, save_model
@@ -76,9 +77,13 @@ def score(args: argparse.Namespace) -> None:
             images = generate_images(load_model(path), number, **options)
         return evaluate(images, torch.arange(number) % 10, real)
 
-    for path in sorted(args.folder.glob("copy-*.safetensors"))[args.every - 1 :: args.every]:
+    copies = sorted(args.folder.glob("copy-*.safetensors"))
+    for number, path in enumerate(copies, start=1):
+        if number % args.every and number < len(copies):
+            continue
         kept = path.with_suffix(".json")
-        if not kept.exists():  # a copy is scored once, also while the run goes on
+        # A copy is scored once, also while the run goes on; unless it was trained again.
+        if not kept.exists() or kept.stat().st_mtime < path.stat().st_mtime:
             found = look(path, args.num_samples, **ALWAYS)
             kept.write_text(json.dumps(found.as_dict()))
     last = args.folder / "model.safetensors"
@@ -117,12 +122,14 @@ def curve(folder: Path) -> dict[str, Any]:
 def joined(curves: list[dict[str, Any]]) -> dict[str, Any]:
     """Several runs as one, each of which went on from the model of the one before."""
     starts = list(itertools.accumulate((run["images_seen"] for run in curves), initial=0))
+    costs = list(itertools.accumulate(run["cpu_seconds"] for run in curves))
     runs = list(zip(starts, curves, strict=False))
     return {
         "command": "; ".join(run["command"] for run in curves),
         "images_seen": starts[-1],
-        "joints": starts[1:-1],
-        "cpu_seconds": sum(run["cpu_seconds"] for run in curves),
+        "cpu_seconds": costs[-1],
+        # (images seen, CPU-seconds) where one run ends and the next one goes on.
+        "joints": list(zip(starts[1:-1], costs[:-1], strict=True)),
         "loss": [[start + seen, loss] for start, run in runs for seen, loss in run["loss"]],
         "copies": [
             copy | {"images_seen": start + copy["images_seen"]}
@@ -150,13 +157,24 @@ def draw(result: dict[str, Any], path: Path) -> None:
             ax.plot(seen, scores, "o-", color=colour, label=words)
         ax.set_ylim(0, top)
         ax.legend(fontsize=9)
-    hours = result["cpu_seconds"] / 3600 / result["images_seen"]
+    # An image costs the same within a run, and more in the next one if its model is larger.
+    ends = [(0, 0), *result["joints"], (result["images_seen"], result["cpu_seconds"])]
+    images, seconds = (np.array(column, dtype=float) for column in zip(*ends, strict=True))
+    # Beyond both ends the lines go on, as an axis asks for more than there is.
+    images = np.array([-images[-1], *images, 2 * images[-1]])
+    seconds = np.array([-seconds[-1], *seconds, 2 * seconds[-1]])
     for ax in axes:
-        for joint in result["joints"]:  # where one run went on from another
+        for joint, _ in result["joints"]:  # where one run went on from another
             ax.axvline(joint, color="grey", linewidth=0.8, linestyle=":")
         ax.set_xlabel("images seen")
         ax.xaxis.set_major_formatter(lambda n, _: f"{n / 1e6:g} M")
-        above = ax.secondary_xaxis("top", functions=(lambda n: n * hours, lambda h: h / hours))
+        above = ax.secondary_xaxis(
+            "top",
+            functions=(
+                lambda n: np.interp(n, images, seconds / 3600),
+                lambda hours: np.interp(hours, seconds / 3600, images),
+            ),
+        )
         above.set_xlabel("CPU-hours")
     figure.savefig(path, dpi=110)
 

@@ -1,6 +1,6 @@
 """A race: ours against others, at equal CPU time, data and threads.
 
-    pip install -e ".[race]"
+    pip install -e ".[race,eval]"
     python tests/benchmarks/race.py --cpu-seconds 860 --threads 1 --num-samples 2000 --output race
     python tests/benchmarks/race.py --score --output race     # the table again, without training
 
@@ -136,7 +136,7 @@ def main() -> None:
         for option in ("cpu_seconds", "threads", "num_samples", "seed"):
             command += ["--" + option.replace("_", "-"), str(getattr(args, option))]
         if subprocess.run(command, env=environment).returncode:
-            print(f'{name}: did not finish; the peers come with: pip install -e ".[race]"')
+            print(f'{name}: did not finish; the peers come with: pip install -e ".[race,eval]"')
     score(args.output)
 
 

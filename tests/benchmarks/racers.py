@@ -79,7 +79,7 @@ def aetherfusion(data: ImageTensors, **sizes: Any) -> Racer:
 
     The trial is paid for from the budget, and what it learnt is thrown away.
     """
-    model = DiffusionTransformerUNet(**sizes)
+    model, seed = DiffusionTransformerUNet(**sizes), torch.initial_seed()
 
     def learn(seconds: float) -> list[float]:
         started = time.process_time()
@@ -90,7 +90,7 @@ def aetherfusion(data: ImageTensors, **sizes: Any) -> Racer:
         number = max(1, int((seconds - (time.process_time() - started)) / cost))
         batches, optimizer = Batches(data, BATCH, number), recommended_optimizer(model)
         losses = []
-        steps = training_steps(model, batches, nn.MSELoss(), optimizer, num_epochs=1)
+        steps = training_steps(model, batches, nn.MSELoss(), optimizer, num_epochs=1, seed=seed)
         with contextlib.closing(steps):
             for step in steps:
                 losses.append(step.loss)
@@ -102,7 +102,7 @@ def aetherfusion(data: ImageTensors, **sizes: Any) -> Racer:
         # A model as young as this one is plainer to see if it is guided all the way.
         always = {"guidance_scale": 2.5, "guidance_interval": (0.0, 1.0)}
         return generate_images(
-            model, len(labels), labels=labels, batch_size=SAMPLING_BATCH, **always
+            model, len(labels), labels=labels, seed=seed, batch_size=SAMPLING_BATCH, **always
         )
 
     return Racer(

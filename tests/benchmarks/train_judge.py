@@ -2,7 +2,7 @@
 
     AETHERFUSION_DATA=... python tests/benchmarks/train_judge.py --epochs 9 --threads 1
 
-Prints its accuracy on the test set after every epoch, and writes the weights when it is done.
+Prints its accuracy on the test set after every epoch, and writes the weights then, over the old.
 """
 
 import argparse

@@ -37,7 +37,11 @@ def images_per_second(seconds: float) -> float:
     root = find_cifar10()
     if root is not None:
         change = transforms.Compose(
-            [transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)]
+            [
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize((0.5,) * 3, (0.5,) * 3),
+            ]
         )
         data = CIFAR10(root, transform=change)
     else:
