@@ -262,8 +262,10 @@ def training_steps(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         model.load_state_dict(average.module.state_dict())
-        # Accelerate's cast of the outputs and the compiled call were for the loop alone.
+        # Accelerate's cast of the outputs and the compiled call were for the loop alone. So was its
+        # mark: a marked model would be left alone by the next training, and computed in float32.
         accelerator.unwrap_model(net, keep_fp32_wrapper=False)
+        model.__dict__.pop("_is_accelerate_prepared", None)
         if compile:
             model._compiled_call_impl = None
         model.eval()

@@ -107,6 +107,17 @@ def test_weights_afterwards_are_the_power_average() -> None:
     assert (weights_of(model) - passed[-1]).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_second_training_computes_in_its_precision_too(precision: str) -> None:
+    model = DiffusionTransformerUNet(image_size=4, num_classes=2, embedding_dim=8, channels=1)
+    inside: list[torch.dtype] = []
+    model.unet.down.register_forward_hook(lambda _, __, out: inside.append(out.dtype))
+    for used in ("no", precision, precision):
+        inside.clear()
+        run(model, epochs=1, precision=used)
+        assert set(inside) == {torch.bfloat16 if used == "bf16" else torch.float32}
+
+
 def test_average_without_exponent_is_the_mean() -> None:
     model = nn.Linear(2, 1, bias=False)
     average = averaged_copy(model, exponent=0)
