@@ -3,7 +3,7 @@
 Owns: `kept_memory`. Used in lesson 05.
 A step of training on a CPU frees some hundred megabytes, and the next one needs them again. The
 C library of Linux returns large blocks to the system at once, and the system clears every page
-before it hands it out: a fifth of the time of a step goes there unless the blocks are kept.
+before it hands it out: a tenth of the time of a step goes there unless the blocks are kept.
 """
 
 import contextlib
