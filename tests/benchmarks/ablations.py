@@ -3,7 +3,7 @@
     python tests/benchmarks/ablations.py --cpu-seconds 120 --jobs 2    # trains what is missing
     python tests/benchmarks/ablations.py --cpu-seconds 120 --score     # the table and the figure
 
-    python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 \\
+    python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 \
         --only "Muon for the matrices: the recipe" "2 blocks" "8 blocks"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --score --name ablations_long
 
