@@ -224,8 +224,13 @@ def generate(
 
 @app.command()
 def train(
+    context: typer.Context,
     data: Annotated[_Data, typer.Option(help="What to learn.")] = _Data.cifar10,
     epochs: Annotated[int, typer.Option(min=1, help="How often every image is seen.")] = EPOCHS,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Instead: as many epochs as this machine does in so long."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = LOADER[
         "batch_size"
     ],
@@ -235,7 +240,7 @@ def train(
     ),
     checkpoint_dir: Annotated[
         Path | None,
-        typer.Option(help="State, previews and losses go here; by default runs/ and the data."),
+        typer.Option(help="State and losses go here; by default into a folder in runs/."),
     ] = None,
     seed: Seed = TRAINING["seed"],
     precision: Annotated[
@@ -268,10 +273,16 @@ def train(
     """Train a model. Ctrl-C stops it; the same command again goes on from there.
 
     \b
+      aetherfusion train --minutes 25
       aetherfusion train --data shapes10 --epochs 5
       aetherfusion train --preview-every 500
       aetherfusion train --epochs 200 --compile -o cifar10.safetensors
     """
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ValueError(f"--minutes must be a positive number, got {minutes}")
+    epochs_typed = getattr(context.get_parameter_source("epochs"), "name", "") == "COMMANDLINE"
+    if minutes is not None and epochs_typed:
+        raise ValueError("--epochs and --minutes both say how long to train; give one of them")
     recipe = Recipe(
         data=data.value,
         num_images=num_images,
@@ -288,8 +299,16 @@ def train(
     )
     if output.suffix != ".safetensors":
         raise ValueError(f"{output}: end the name of the model in .safetensors")
-    folder = checkpoint_dir or Path("runs") / data.value
-    follow(recipe, output, folder, compile=compile, preview_every=preview_every, say=typer.echo)
+    name = data.value if minutes is None else f"{data.value}-{minutes:g}-minutes"
+    follow(
+        recipe,
+        output,
+        checkpoint_dir or Path("runs") / name,
+        minutes=minutes,
+        compile=compile,
+        preview_every=preview_every,
+        say=typer.echo,
+    )
 
 
 @app.command()

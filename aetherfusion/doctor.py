@@ -25,7 +25,7 @@ from .data import data_root, find_cifar10, load_shapes10, make_loader
 from .generation import generate_images
 from .model import DiffusionTransformerUNet
 from .optimization import recommended_optimizer
-from .precision import choose_precision
+from .precision import Precision, choose_precision
 from .training import training_steps
 
 CIFAR10_IMAGES = 50_000  # to train on
@@ -126,17 +126,26 @@ def _cifar10() -> str:
     )
 
 
-def training_speed(seconds: float = 5.0) -> float:
-    """Images a second that the default model trains on, measured for about so long.
+def training_speed(
+    seconds: float = 5.0,
+    *,
+    batch_size: int = BATCH_SIZE,
+    precision: Precision | None = None,
+    **sizes: int,
+) -> float:
+    """Images a second that a model of 32x32 pixels trains on, measured for about so long.
 
     Args:
         seconds: 0 for a single step after the warm-up.
+        batch_size: images at a time.
+        precision: None for what is fast here.
+        **sizes: of the model, as `DiffusionTransformerUNet` takes them.
     """
     device = PartialState().device
-    loader = make_loader(load_shapes10(4 * BATCH_SIZE).to(device))
-    model = DiffusionTransformerUNet()
+    loader = make_loader(load_shapes10(4 * batch_size).to(device), batch_size)
+    model = DiffusionTransformerUNet(**sizes)  # type: ignore[arg-type]
     optimizer = recommended_optimizer(model)
-    steps = training_steps(model, loader, nn.MSELoss(), optimizer, num_epochs=50)
+    steps = training_steps(model, loader, nn.MSELoss(), optimizer, 50, precision=precision)
     measured: list[float] = []
     with torch.random.fork_rng(), contextlib.closing(steps):
         for step in steps:
@@ -145,7 +154,7 @@ def training_speed(seconds: float = 5.0) -> float:
                 if sum(measured) >= seconds:
                     break
     # The median: another program may take the processor for a moment.
-    return BATCH_SIZE / statistics.median(measured)
+    return batch_size / statistics.median(measured)
 
 
 def sampling_seconds(model: nn.Module | None, *, quick: bool = False) -> float:

@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import nn
 from ._version import __version__
 from .checkpoint import load_model, read_notes, save_model
 from .data import ImageTensors, load_cifar10, load_shapes10, make_loader
+from .doctor import in_words, training_speed
 from .generation import generate_images
 from .model import DiffusionTransformerUNet
 from .optimization import recommended_optimizer
@@ -37,6 +38,7 @@ from .writing import check_writable, written_beside
 
 KEEP_EVERY = 500  # steps between two states
 RUN_FILE = "run.json"
+USABLE = 0.95  # of the minutes; the rest is for starting, saving and a slow moment
 SAY_EVERY = 30.0  # seconds between two lines, where there is no terminal for a bar
 
 Callback = Callable[[Step], None]
@@ -94,6 +96,7 @@ def follow(
     output: Path,
     checkpoint_dir: Path,
     *,
+    minutes: float | None = None,
     compile: bool = False,
     preview_every: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -104,6 +107,8 @@ def follow(
     Args:
         output: the model file.
         checkpoint_dir: for everything else, see above.
+        minutes: do as many epochs as fit into them here, at least one, instead of the recipe's; a
+            run that was begun in the folder keeps the number that it was begun with.
         compile: see `training_steps`.
         preview_every: steps between two previews; 0 for none.
         callbacks: more of them, for `train`.
@@ -115,10 +120,15 @@ def follow(
         KeyboardInterrupt: after Ctrl-C, once the state is saved.
     """
     processes = PartialState()
+    begun = _record(checkpoint_dir)
+    if minutes is not None and begun is not None:
+        recipe = replace(recipe, epochs=begun["recipe"].get("epochs", recipe.epochs))
     spent_before = _spent_before(checkpoint_dir, recipe)
     started = time.process_time()
     with processes.main_process_first():  # the others find what it has downloaded
         dataset = recipe.load().to(processes.device)
+    if minutes is not None and begun is None:
+        recipe = replace(recipe, epochs=_epochs_within(minutes, recipe, len(dataset), say))
     torch.manual_seed(recipe.seed)
     model = DiffusionTransformerUNet(
         image_size=dataset.images.shape[-1],
@@ -190,6 +200,28 @@ def follow(
     return history
 
 
+def _epochs_within(minutes: float, recipe: Recipe, images: int, say: Callable[[str], None]) -> int:
+    """How many epochs this machine does in so many minutes, measured; at least one."""
+    if PartialState().num_processes > 1:
+        raise ValueError("--minutes measures a single process; give several the number --epochs")
+    speed = training_speed(
+        batch_size=min(recipe.batch_size, images),
+        precision=recipe.precision,
+        embedding_dim=recipe.embedding_dim,
+        num_heads=recipe.num_heads,
+        depth=recipe.depth,
+    )
+    epoch = images / speed / 60  # minutes
+    epochs = max(1, int(USABLE * minutes / epoch))
+    say(
+        f"{speed:.0f} images a second here: {epochs} epoch{'s' * (epochs > 1)} of {images:,} "
+        f"images, in about {in_words(60 * epochs * epoch)}."
+    )
+    if epoch > minutes:
+        say(f"That is longer than asked for; --num-images {int(images * minutes / epoch)} fits.")
+    return epochs
+
+
 def _start_from(model: DiffusionTransformerUNet, path: str) -> dict[str, Any]:
     """Gives a new model the weights of a file of the same kind, and returns the notes in it.
 
@@ -210,25 +242,38 @@ def _start_from(model: DiffusionTransformerUNet, path: str) -> dict[str, Any]:
     return read_notes(path)
 
 
-def _spent_before(directory: Path, recipe: Recipe) -> float:
-    """Processor seconds of the run in a folder, 0 if there is none; refuses another recipe's."""
+def _advice(directory: Path) -> str:
+    return f"Give another --checkpoint-dir, or delete {directory / STATE_FILE} to start afresh."
+
+
+def _record(directory: Path) -> dict[str, Any] | None:
+    """What is noted of the run in a folder, None if there is none that can be resumed."""
     path = directory / RUN_FILE
     if not (directory / STATE_FILE).exists() or not path.exists():
-        return 0.0
-    advice = f"Give another --checkpoint-dir, or delete {directory / STATE_FILE} to start afresh."
+        return None
     try:
         record = json.loads(path.read_text())
-        saved, spent = dict(record["recipe"]), float(record["cpu_seconds"])
+        return {"recipe": dict(record["recipe"]), "cpu_seconds": float(record["cpu_seconds"])}
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged. {advice}") from error
+        raise ValueError(f"{path} is damaged. {_advice(directory)}") from error
+
+
+def _spent_before(directory: Path, recipe: Recipe) -> float:
+    """Processor seconds of the run in a folder, 0 if there is none; refuses another recipe's."""
+    record = _record(directory)
+    if record is None:
+        return 0.0
+    saved = record["recipe"]
     different = [
         f"--{name.replace('_', '-')} was {saved.get(name)} and is now {value}"
         for name, value in asdict(recipe).items()
         if name != "precision" and saved.get(name) != value
     ]
     if different:
-        raise ValueError(f"{directory} holds another run: {'; '.join(different)}. {advice}")
-    return spent
+        raise ValueError(
+            f"{directory} holds another run: {'; '.join(different)}. {_advice(directory)}"
+        )
+    return float(record["cpu_seconds"])
 
 
 def _reporter(say: Callable[[str], None]) -> Callback:

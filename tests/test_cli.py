@@ -208,6 +208,9 @@ def test_full_disk_leaves_the_old_picture(weights: str, capsys: Said) -> None:
     ("args", "words"),
     [
         (["--epochs", "0"], ["'--epochs'"]),
+        (["--minutes", "1"], ["--epochs and --minutes", "one of them"]),
+        (["--minutes", "0"], ["--minutes must be a positive number"]),
+        (["--minutes", "nan"], ["--minutes must be a positive number"]),
         (["--batch-size", "41"], ["40 images", "batch_size=41"]),
         (["--lr", "-1"], ["learning rate"]),
         (["--embedding-dim", "9"], ["multiple of 8"]),

@@ -162,6 +162,54 @@ def test_options_reach_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen["model"].class_names == SHAPES10_CLASSES  # type: ignore[attr-defined]
 
 
+def test_as_many_epochs_as_fit_into_the_minutes(
+    capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At ten images a second the forty take four seconds, and a twentieth is kept in reserve."""
+    asked: list[dict[str, object]] = []
+
+    def ten(**sizes: object) -> float:
+        asked.append(sizes)
+        return 10.0
+
+    monkeypatch.setattr(recipe, "training_speed", ten)
+    assert main([*TRAIN, "--minutes", "0.25"]) == 0
+    said = capsys.readouterr().out
+    assert "10 images a second here: 3 epochs of 40 images, in about 12.0 seconds." in said
+    sizes = {"batch_size": 20, "precision": None, "embedding_dim": 8, "num_heads": 2, "depth": 1}
+    assert asked == [sizes]
+    notes = read_notes("model.safetensors")
+    assert notes["images_seen"] == 3 * 40 and "--epochs 3" in notes["command"]
+    assert "minutes" not in notes["command"]  # another machine would do another number
+
+    # The same again is the same run, however fast the machine is now.
+    monkeypatch.setattr(recipe, "training_speed", lambda **_: 1e6)
+    assert main([*TRAIN, "--minutes", "0.25"]) == 0
+    said = capsys.readouterr().out
+    assert "Resuming the run in runs/shapes10-0.25-minutes." in said and "a second" not in said
+
+    # Less than one epoch is not done, but it is told what would fit.
+    monkeypatch.setattr(recipe, "training_speed", ten)
+    assert main([*TRAIN, "--minutes", "0.05"]) == 0
+    assert "1 epoch of 40 images" in (said := capsys.readouterr().out)
+    assert "--num-images 30 fits" in said
+
+
+def test_minutes_are_measured_with_the_model_that_is_trained() -> None:
+    """A deep model is slower; nothing is said of how much, as other programs may run."""
+    tiny = {"embedding_dim": 8, "num_heads": 2}
+    fast = doctor.training_speed(0.3, batch_size=8, depth=1, **tiny)
+    assert fast > 2 * doctor.training_speed(0.3, batch_size=8, depth=24, **tiny) > 0
+
+
+def test_several_processes_are_told_their_number_of_epochs(
+    capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe.PartialState()  # all of them share one state
+    monkeypatch.setitem(recipe.PartialState._shared_state, "num_processes", 2)
+    refused([*TRAIN, "--minutes", "1"], capsys, "--minutes measures a single process")
+
+
 def test_stopping_says_the_message_as_it_is(capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt("stopped; the state is in Some/Folder")
