@@ -71,6 +71,16 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed, th
 Weights = Annotated[
     Path | None, typer.Option(help="A model file of aetherfusion train; else the pretrained one.")
 ]
+Steps = Annotated[
+    int, typer.Option(min=1, max=1000, help="From noise to picture; more is slower and finer.")
+]
+Guidance = Annotated[
+    float, typer.Option(min=0, help="1 for none; higher is plainer to see, less varied.")
+]
+Interval = Annotated[
+    tuple[float, float],
+    typer.Option(metavar="LOW HIGH", help="Times between which to guide; 0 data, 1 noise."),
+]
 
 app = typer.Typer(
     add_completion=False,
@@ -163,16 +173,9 @@ def generate(
         typer.Option("--output", "-o", help="Picture file; by default named after the labels."),
     ] = None,
     seed: Seed = SAMPLING["seed"],
-    steps: Annotated[
-        int, typer.Option(min=1, max=1000, help="From noise to picture; more is slower and finer.")
-    ] = SAMPLING["steps"],
-    guidance: Annotated[
-        float, typer.Option(min=0, help="1 for none; higher is plainer to see, less varied.")
-    ] = SAMPLING["guidance_scale"],
-    interval: Annotated[
-        tuple[float, float],
-        typer.Option(metavar="LOW HIGH", help="Times between which to guide; 0 data, 1 noise."),
-    ] = SAMPLING["guidance_interval"],
+    steps: Steps = SAMPLING["steps"],
+    guidance: Guidance = SAMPLING["guidance_scale"],
+    interval: Interval = SAMPLING["guidance_interval"],
     sampler: Annotated[_Sampler, typer.Option(help="How the steps are taken.")] = DEFAULT_SAMPLER,
     weights: Weights = None,
     cols: Annotated[int, typer.Option(min=1, help="Pictures in a row.")] = PICTURE["cols"],
@@ -188,11 +191,8 @@ def generate(
       aetherfusion generate ship --seed 7 --guidance 3
       aetherfusion generate --weights model.safetensors
     """
-    if not math.isfinite(guidance):
-        raise ValueError(f"--guidance must be a finite number, got {guidance}")
     model = load_pretrained() if weights is None else load_model(weights)
-    wanted = labels or None
-    label_numbers(model, wanted, num_samples)  # a misspelt class is told before a file is made
+    label_numbers(model, labels or None, num_samples)  # a misspelt one is told before it begins
     if output is None:
         names = [label.strip().lower() for label in labels or []]
         output = Path(("-".join(names) if 0 < len(names) <= 3 else "samples") + ".png")
@@ -209,7 +209,7 @@ def generate(
         images = generate_images(
             model,
             num_samples,
-            labels=wanted,
+            labels=labels or None,
             seed=seed,
             steps=steps,
             guidance_scale=guidance,
@@ -224,12 +224,12 @@ def generate(
 
 @app.command()
 def train(
-    context: typer.Context,
     data: Annotated[_Data, typer.Option(help="What to learn.")] = _Data.cifar10,
-    epochs: Annotated[int, typer.Option(min=1, help="How often every image is seen.")] = EPOCHS,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="How often to see every image.", show_default="24")
+    ] = None,
     minutes: Annotated[
-        float | None,
-        typer.Option(help="Instead: as many epochs as this machine does in so long."),
+        int | None, typer.Option(min=1, help="Instead: the epochs done here in so long.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = LOADER[
         "batch_size"
@@ -275,18 +275,14 @@ def train(
     \b
       aetherfusion train --minutes 25
       aetherfusion train --data shapes10 --epochs 5
-      aetherfusion train --preview-every 500
       aetherfusion train --epochs 200 --compile -o cifar10.safetensors
     """
-    if minutes is not None and not 0 < minutes < math.inf:
-        raise ValueError(f"--minutes must be a positive number, got {minutes}")
-    epochs_typed = getattr(context.get_parameter_source("epochs"), "name", "") == "COMMANDLINE"
-    if minutes is not None and epochs_typed:
+    if minutes and epochs:
         raise ValueError("--epochs and --minutes both say how long to train; give one of them")
     recipe = Recipe(
         data=data.value,
         num_images=num_images,
-        epochs=epochs,
+        epochs=epochs or EPOCHS,
         batch_size=batch_size,
         accumulate=accumulate,
         lr=lr,
@@ -299,16 +295,9 @@ def train(
     )
     if output.suffix != ".safetensors":
         raise ValueError(f"{output}: end the name of the model in .safetensors")
-    name = data.value if minutes is None else f"{data.value}-{minutes:g}-minutes"
-    follow(
-        recipe,
-        output,
-        checkpoint_dir or Path("runs") / name,
-        minutes=minutes,
-        compile=compile,
-        preview_every=preview_every,
-        say=typer.echo,
-    )
+    name = f"{data.value}-{minutes}-minutes" if minutes else data.value
+    folder, say = checkpoint_dir or Path("runs", name), typer.echo
+    follow(recipe, output, folder, minutes, compile=compile, preview_every=preview_every, say=say)
 
 
 @app.command()
@@ -320,15 +309,9 @@ def evaluate(
         Path | None, typer.Option("--output", "-o", help="Write the figures to a JSON file too.")
     ] = None,
     seed: Seed = SAMPLING["seed"],
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="As for generate.")] = SAMPLING[
-        "steps"
-    ],
-    guidance: Annotated[float, typer.Option(min=0, help="As for generate.")] = SAMPLING[
-        "guidance_scale"
-    ],
-    interval: Annotated[
-        tuple[float, float], typer.Option(metavar="LOW HIGH", help="As for generate.")
-    ] = SAMPLING["guidance_interval"],
+    steps: Steps = SAMPLING["steps"],
+    guidance: Guidance = SAMPLING["guidance_scale"],
+    interval: Interval = SAMPLING["guidance_interval"],
     sampler: Annotated[_Sampler, typer.Option(help="As for generate.")] = DEFAULT_SAMPLER,
     weights: Weights = None,
     inception: Annotated[
@@ -347,8 +330,6 @@ def evaluate(
         from .evaluation import evaluate as compare
     except ImportError as error:
         raise ValueError(str(error)) from error
-    if not math.isfinite(guidance):
-        raise ValueError(f"--guidance must be a finite number, got {guidance}")
     model = load_pretrained() if weights is None else load_model(weights)
     if (model.num_classes, model.channels, model.image_size) != (10, 3, 32):
         raise ValueError(

@@ -84,13 +84,15 @@ def guided(
         a denoiser (xt, t) to x0_hat; where it guides, it looks at the model with 2 B images.
 
     Raises:
-        ValueError: for an interval that is not 0 <= low <= high <= 1.
+        ValueError: for an interval that is not 0 <= low <= high <= 1, or an infinite scale.
 
     Source: Ho & Salimans 2022, equation 6; Kynkaanniemi et al. 2024 (the interval).
     """
     low, high = guidance_interval
     if not 0 <= low <= high <= 1:
         raise ValueError(f"guidance_interval must be 0 <= low <= high <= 1, got {low}, {high}")
+    if not math.isfinite(guidance_scale):
+        raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
     both_labels = torch.cat([labels, torch.full_like(labels, null_label)])  # (2 B,)
 
     def steered(xt: Tensor, t: Tensor) -> Tensor:

@@ -165,32 +165,32 @@ def test_options_reach_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_as_many_epochs_as_fit_into_the_minutes(
     capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At ten images a second the forty take four seconds, and a twentieth is kept in reserve."""
+    """At two images a second the forty take 20 seconds, and a twentieth is kept in reserve."""
     asked: list[dict[str, object]] = []
 
-    def ten(**sizes: object) -> float:
+    def two(**sizes: object) -> float:
         asked.append(sizes)
-        return 10.0
+        return 2.0
 
-    monkeypatch.setattr(recipe, "training_speed", ten)
-    assert main([*TRAIN, "--minutes", "0.25"]) == 0
+    monkeypatch.setattr(recipe, "training_speed", two)
+    assert main([*TRAIN, "--minutes", "1"]) == 0
     said = capsys.readouterr().out
-    assert "10 images a second here: 3 epochs of 40 images, in about 12.0 seconds." in said
+    assert "2 images a second here: 2 epochs of 40 images, in about 40.0 seconds." in said
     sizes = {"batch_size": 20, "precision": None, "embedding_dim": 8, "num_heads": 2, "depth": 1}
     assert asked == [sizes]
     notes = read_notes("model.safetensors")
-    assert notes["images_seen"] == 3 * 40 and "--epochs 3" in notes["command"]
+    assert notes["images_seen"] == 2 * 40 and "--epochs 2" in notes["command"]
     assert "minutes" not in notes["command"]  # another machine would do another number
 
     # The same again is the same run, however fast the machine is now.
     monkeypatch.setattr(recipe, "training_speed", lambda **_: 1e6)
-    assert main([*TRAIN, "--minutes", "0.25"]) == 0
+    assert main([*TRAIN, "--minutes", "1"]) == 0
     said = capsys.readouterr().out
-    assert "Resuming the run in runs/shapes10-0.25-minutes." in said and "a second" not in said
+    assert "Resuming the run in runs/shapes10-1-minutes." in said and "a second" not in said
 
     # Less than one epoch is not done, but it is told what would fit.
-    monkeypatch.setattr(recipe, "training_speed", ten)
-    assert main([*TRAIN, "--minutes", "0.05"]) == 0
+    monkeypatch.setattr(recipe, "training_speed", lambda **_: 0.5)
+    assert main([*TRAIN, "--minutes", "1", "--checkpoint-dir", "slow"]) == 0
     assert "1 epoch of 40 images" in (said := capsys.readouterr().out)
     assert "--num-images 30 fits" in said
 

@@ -307,3 +307,9 @@ def test_guidance_keeps_to_its_interval() -> None:
 def test_guidance_refuses_intervals_that_are_none(interval: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="guidance_interval must be 0 <= low <= high <= 1"):
         guided(LabelledFake(), torch.tensor([1]), 9, 2.0, interval)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_guidance_refuses_a_scale_that_is_no_number(scale: float) -> None:
+    with pytest.raises(ValueError, match="guidance_scale must be a finite number"):
+        guided(LabelledFake(), torch.tensor([1]), 9, scale)
