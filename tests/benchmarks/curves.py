@@ -1,6 +1,6 @@
 """How pictures get better in a run: `aetherfusion train`, watched.
 
-    python tests/benchmarks/curves.py class_time --epochs 6     # trains, or goes on
+    python tests/benchmarks/curves.py class_time --minutes 25   # trains, or goes on
     python tests/benchmarks/curves.py class_time --score        # shows the copies to the judge
     python tests/benchmarks/curves.py first --epochs 24
     python tests/benchmarks/curves.py first --score --every 4
@@ -37,6 +37,7 @@ from aetherfusion.recipe import Recipe, follow
 RESULTS = Path(__file__).parents[2] / "aetherfusion" / "lessons" / "results"
 SCORES = ("frechet", "frechet_soft", "precision", "recall", "class_accuracy")
 ALWAYS = {"guidance_scale": 2.5, "guidance_interval": (0.0, 1.0)}  # a young model needs it
+STEPS_PER_EPOCH = 50_000 // 64
 POINTS = 150  # of the loss that are kept
 
 
@@ -44,7 +45,7 @@ def train(args: argparse.Namespace) -> None:
     """Follows the recipe of the command line and keeps copies."""
 
     def keep(step: Step) -> None:
-        if step.step % (step.total_steps // args.epochs) == 0:
+        if step.step % STEPS_PER_EPOCH == 0:
             path = args.folder / f"copy-{step.step:06d}.safetensors"
             save_model(step.averaged_model, path, dtype=torch.float16)
 
@@ -62,7 +63,8 @@ def train(args: argparse.Namespace) -> None:
         precision=None,
         start_from=args.start_from,
     )
-    follow(recipe, args.folder / "model.safetensors", args.folder, callbacks=[keep])
+    output = args.folder / "model.safetensors"
+    follow(recipe, output, args.folder, args.minutes, callbacks=[keep])
 
 
 def score(args: argparse.Namespace) -> None:
@@ -184,6 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("name")
     parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--minutes", type=int, help="instead: as many epochs as fit into them")
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--start-from", help="a model file whose weights to go on from")
     parser.add_argument(
