@@ -67,7 +67,9 @@ def run(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     started = time.perf_counter()
     resources = {"metadata": {"path": str(HERE)}}
-    client = NotebookClient(notebook, timeout=900, resources=resources, store_widget_state=False)
+    client = NotebookClient(
+        notebook, timeout=900, resources=resources, store_widget_state=False, coalesce_streams=True
+    )
     client.execute()
     tidy(notebook)
     nbformat.write(notebook, path)
