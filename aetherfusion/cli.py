@@ -71,9 +71,7 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed, th
 Weights = Annotated[
     Path | None, typer.Option(help="A model file of aetherfusion train; else the pretrained one.")
 ]
-Steps = Annotated[
-    int, typer.Option(min=1, max=1000, help="From noise to picture; more is slower and finer.")
-]
+Steps = Annotated[int, typer.Option(min=1, max=1000, help="More of them is slower and finer.")]
 Guidance = Annotated[
     float, typer.Option(min=0, help="1 for none; higher is plainer to see, less varied.")
 ]
@@ -188,7 +186,7 @@ def generate(
     \b
       aetherfusion generate horse
       aetherfusion generate cat dog -n 20 -o pets.png
-      aetherfusion generate ship --seed 7 --guidance 3
+      aetherfusion generate ship --seed 7 --guidance 4
       aetherfusion generate --weights model.safetensors
     """
     model = load_pretrained() if weights is None else load_model(weights)
@@ -226,7 +224,8 @@ def generate(
 def train(
     data: Annotated[_Data, typer.Option(help="What to learn.")] = _Data.cifar10,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="How often to see every image.", show_default="24")
+        int | None,
+        typer.Option(min=1, help="Passes over the data.", show_default=str(EPOCHS)),
     ] = None,
     minutes: Annotated[
         int | None, typer.Option(min=1, help="Instead: the epochs done here in so long.")

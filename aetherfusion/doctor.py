@@ -143,16 +143,17 @@ def training_speed(
     """
     device = PartialState().device
     loader = make_loader(load_shapes10(4 * batch_size).to(device), batch_size)
-    model = DiffusionTransformerUNet(**sizes)  # type: ignore[arg-type]
-    optimizer = recommended_optimizer(model)
-    steps = training_steps(model, loader, nn.MSELoss(), optimizer, 50, precision=precision)
     measured: list[float] = []
-    with torch.random.fork_rng(), contextlib.closing(steps):
-        for step in steps:
-            if step.step > 3:  # the first ones allocate memory and choose kernels
-                measured.append(step.seconds)
-                if sum(measured) >= seconds:
-                    break
+    with torch.random.fork_rng():
+        model = DiffusionTransformerUNet(**sizes)  # type: ignore[arg-type]
+        optimizer = recommended_optimizer(model)
+        steps = training_steps(model, loader, nn.MSELoss(), optimizer, 50, precision=precision)
+        with contextlib.closing(steps):
+            for step in steps:
+                if step.step > 3:  # the first ones allocate memory and choose kernels
+                    measured.append(step.seconds)
+                    if sum(measured) >= seconds:
+                        break
     # The median: another program may take the processor for a moment.
     return batch_size / statistics.median(measured)
 

@@ -33,7 +33,7 @@ from .plots import save_images
 from .precision import Precision, choose_precision
 from .progress import History, Step
 from .training import train
-from .training_state import STATE_FILE
+from .training_state import STATE_FILE, epochs_begun
 from .writing import check_writable, written_beside
 
 KEEP_EVERY = 500  # steps between two states
@@ -107,28 +107,30 @@ def follow(
     Args:
         output: the model file.
         checkpoint_dir: for everything else, see above.
-        minutes: do as many epochs as fit into them here, at least one, instead of the recipe's; a
-            run that was begun in the folder keeps the number that it was begun with.
+        minutes: do as many epochs as fit into them here instead of the recipe's; a run that was
+            begun in the folder keeps the number that it was begun with.
         compile: see `training_steps`.
         preview_every: steps between two previews; 0 for none.
         callbacks: more of them, for `train`.
         say: is told what goes on, line by line.
 
     Raises:
-        ValueError: a part of the recipe is impossible, or the folder holds another run.
+        ValueError: a part of the recipe is impossible, the minutes are too few for one epoch, or
+            the folder holds another run.
         OSError: something cannot be written or fetched.
         KeyboardInterrupt: after Ctrl-C, once the state is saved.
     """
     processes = PartialState()
-    begun = _record(checkpoint_dir)
-    if minutes is not None and begun is not None:
-        recipe = replace(recipe, epochs=begun["recipe"].get("epochs", recipe.epochs))
+    if minutes is not None and processes.num_processes > 1:
+        raise ValueError("--minutes measures a single process; give several the number --epochs")
+    clock = time.monotonic()
+    begun = None if minutes is None else epochs_begun(checkpoint_dir)
+    if begun is not None:
+        recipe = replace(recipe, epochs=begun)
     spent_before = _spent_before(checkpoint_dir, recipe)
     started = time.process_time()
     with processes.main_process_first():  # the others find what it has downloaded
         dataset = recipe.load().to(processes.device)
-    if minutes is not None and begun is None:
-        recipe = replace(recipe, epochs=_epochs_within(minutes, recipe, len(dataset), say))
     torch.manual_seed(recipe.seed)
     model = DiffusionTransformerUNet(
         image_size=dataset.images.shape[-1],
@@ -143,6 +145,11 @@ def follow(
     optimizer = recommended_optimizer(model, recipe.lr)
     check_writable(output)
     check_writable(checkpoint_dir / STATE_FILE)
+    if minutes is not None and begun is None:
+        measured = time.process_time()
+        epochs = _epochs_within(minutes, clock, recipe, len(dataset), say)
+        recipe = replace(recipe, epochs=epochs)
+        started += time.process_time() - measured  # that was not the training yet
 
     def keep_record(step: Step | None = None) -> None:
         if step is None or step.step % KEEP_EVERY == 0:
@@ -155,7 +162,7 @@ def follow(
     precision = recipe.precision or choose_precision(processes.device).mixed_precision
     if processes.is_main_process:
         if (checkpoint_dir / STATE_FILE).exists():
-            say(f"Resuming the run in {checkpoint_dir}.")
+            say(f"Resuming the run of {recipe.epochs} epochs in {checkpoint_dir}.")
         weights = sum(p.numel() for p in model.parameters())
         say(
             f"Training {weights:,} weights on {len(dataset):,} images of {recipe.data}, "
@@ -200,25 +207,41 @@ def follow(
     return history
 
 
-def _epochs_within(minutes: float, recipe: Recipe, images: int, say: Callable[[str], None]) -> int:
-    """How many epochs this machine does in so many minutes, measured; at least one."""
-    if PartialState().num_processes > 1:
-        raise ValueError("--minutes measures a single process; give several the number --epochs")
-    speed = training_speed(
-        batch_size=min(recipe.batch_size, images),
-        precision=recipe.precision,
-        embedding_dim=recipe.embedding_dim,
-        num_heads=recipe.num_heads,
-        depth=recipe.depth,
-    )
-    epoch = images / speed / 60  # minutes
-    epochs = max(1, int(USABLE * minutes / epoch))
+def _epochs_within(
+    minutes: float, clock: float, recipe: Recipe, images: int, say: Callable[[str], None]
+) -> int:
+    """How many epochs this machine does until so many minutes after the clock, measured.
+
+    Raises:
+        ValueError: if that is not even one.
+        KeyboardInterrupt: after Ctrl-C, which says that nothing has begun.
+    """
+    say("Measuring how fast this machine is ...")
+    try:
+        speed = training_speed(
+            batch_size=recipe.batch_size,
+            precision=recipe.precision,
+            embedding_dim=recipe.embedding_dim,
+            num_heads=recipe.num_heads,
+            depth=recipe.depth,
+        )
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("stopped before the training began") from stop
+    batch = recipe.batch_size * recipe.accumulate
+    seconds = USABLE * 60 * minutes - (time.monotonic() - clock)
+    epoch = images // batch * batch / speed
+    epochs = int(seconds / epoch)
+    if epochs < 1:
+        fewer = int(seconds * speed) // batch * batch
+        advice = f"--num-images {fewer} fits" if fewer > 0 else "give it more minutes"
+        raise ValueError(
+            f"one epoch takes {in_words(epoch)} here, at {speed:.1f} images a second, and "
+            f"--minutes is {minutes:g}: {advice}"
+        )
     say(
-        f"{speed:.0f} images a second here: {epochs} epoch{'s' * (epochs > 1)} of {images:,} "
-        f"images, in about {in_words(60 * epochs * epoch)}."
+        f"{speed:.0f} images a second: {epochs} epoch{'s' * (epochs > 1)} of {images:,} images, "
+        f"in about {in_words(epochs * epoch)}."
     )
-    if epoch > minutes:
-        say(f"That is longer than asked for; --num-images {int(images * minutes / epoch)} fits.")
     return epochs
 
 

@@ -70,6 +70,16 @@ def load_state(directory: Path, run: dict[str, Any]) -> dict[str, Any] | None:
     return state
 
 
+def epochs_begun(directory: str | Path) -> int | None:
+    """Of how many epochs the run is whose state lies in a folder; None if there is none.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    state = load_state(Path(directory), {})
+    return None if state is None else int(state["run"]["num_epochs"])
+
+
 class Interruption:
     """Within this context Ctrl-C (and SIGTERM) wait until the step at hand is done.
 

@@ -175,7 +175,7 @@ def test_as_many_epochs_as_fit_into_the_minutes(
     monkeypatch.setattr(recipe, "training_speed", two)
     assert main([*TRAIN, "--minutes", "1"]) == 0
     said = capsys.readouterr().out
-    assert "2 images a second here: 2 epochs of 40 images, in about 40.0 seconds." in said
+    assert "2 images a second: 2 epochs of 40 images, in about 40.0 seconds." in said
     sizes = {"batch_size": 20, "precision": None, "embedding_dim": 8, "num_heads": 2, "depth": 1}
     assert asked == [sizes]
     notes = read_notes("model.safetensors")
@@ -186,13 +186,46 @@ def test_as_many_epochs_as_fit_into_the_minutes(
     monkeypatch.setattr(recipe, "training_speed", lambda **_: 1e6)
     assert main([*TRAIN, "--minutes", "1"]) == 0
     said = capsys.readouterr().out
-    assert "Resuming the run in runs/shapes10-1-minutes." in said and "a second" not in said
+    assert "Resuming the run of 2 epochs in runs/shapes10-1-minutes." in said
+    assert "a second" not in said
 
-    # Less than one epoch is not done, but it is told what would fit.
+
+def test_minutes_too_few_for_an_epoch_are_refused_with_what_fits(
+    capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At half an image a second the forty take 80 seconds, and a minute is enough for a batch."""
     monkeypatch.setattr(recipe, "training_speed", lambda **_: 0.5)
-    assert main([*TRAIN, "--minutes", "1", "--checkpoint-dir", "slow"]) == 0
-    assert "1 epoch of 40 images" in (said := capsys.readouterr().out)
-    assert "--num-images 30 fits" in said
+    refused([*TRAIN, "--minutes", "1"], capsys, "one epoch takes 80.0 seconds", "--num-images 20")
+    monkeypatch.setattr(recipe, "training_speed", lambda **_: 0.05)
+    refused([*TRAIN, "--minutes", "1"], capsys, "13.3 minutes", "give it more minutes")
+
+
+def test_a_damaged_state_is_told_before_anything_is_measured(capsys: Said) -> None:
+    folder = Path("runs/shapes10-1-minutes")
+    folder.mkdir(parents=True)
+    (folder / "training_state.pt").write_text("nothing")
+    refused([*TRAIN, "--minutes", "1"], capsys, "damaged", "checkpoint_dir")
+
+
+def test_ctrl_c_while_the_speed_is_measured(capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(**_: object) -> float:
+        raise KeyboardInterrupt("stopped after step 5 of 200")
+
+    monkeypatch.setattr(recipe, "training_speed", stopped)
+    assert main([*TRAIN, "--minutes", "1"]) == 130
+    assert capsys.readouterr().err == "Stopped before the training began\n"
+    assert not list(Path().rglob("*.*"))
+
+
+def test_a_run_of_minutes_goes_on_without_its_record(
+    capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "training_speed", lambda **_: 2.0)
+    assert main([*TRAIN, "--minutes", "1"]) == 0
+    Path("runs/shapes10-1-minutes/run.json").unlink()
+    monkeypatch.setattr(recipe, "training_speed", lambda **_: 1e6)
+    assert main([*TRAIN, "--minutes", "1"]) == 0
+    assert "Resuming the run of 2 epochs" in capsys.readouterr().out
 
 
 def test_minutes_are_measured_with_the_model_that_is_trained() -> None:

@@ -4,12 +4,13 @@
     python tests/benchmarks/ablations.py --cpu-seconds 120 --score     # the table and the figure
 
     python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 \
-        --only "Muon for the matrices: the recipe" "2 blocks" "8 blocks"
+        --only "Muon for the matrices: the recipe" "2 blocks" "8 blocks" "AdamW alone" \
+        "uniform times" "cosine path" "five lines: Adam at 1e-4"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --score --name ablations_long
 
 Training leaves samples under runs/ablations/; scoring shows those of one budget to the judge and
-writes aetherfusion/lessons/results/NAME.json and docs/NAME.png. A run that is there is not made
-again. See variants.py for what is switched.
+writes aetherfusion/lessons/results/NAME.json and, if the plain form is among them, docs/NAME.png. A
+run that is there is not made again. See variants.py for what is switched.
 """
 
 import argparse
@@ -130,7 +131,8 @@ def score(cpu_seconds: float, results_name: str) -> None:
             f"{row['frechet']} | {row['frechet_soft']} | {row['recall']} | "
             f"{row['class_accuracy']:.0%} |"
         )
-    draw(rows, cpu_seconds, ROOT / "docs" / f"{results_name}.png")
+    if any(row["name"] == "plain" for row in rows):
+        draw(rows, cpu_seconds, ROOT / "docs" / f"{results_name}.png")
 
 
 def draw(rows: list[dict[str, Any]], cpu_seconds: float, path: Path) -> None:

@@ -1,7 +1,7 @@
 """How good the pictures of one model are at other settings: scale, interval, number of steps.
 
-    python tests/benchmarks/guidance.py 3,0.1,0.6 3.5,0.1,0.6 2.5,0,1
-    python tests/benchmarks/guidance.py 3,0.1,0.6,100 --weights model.safetensors
+    python tests/benchmarks/guidance.py 3.5,0.1,0.55 3,0.1,0.6 2.5,0,1
+    python tests/benchmarks/guidance.py 3.5,0.1,0.55,100 --weights model.safetensors
 
 One row for each SCALE,LOW,HIGH or SCALE,LOW,HIGH,STEPS: pictures of the ten classes in turn, from
 the same noise for every row, in bfloat16 where this machine is fast at it, seen by the judge. It is
