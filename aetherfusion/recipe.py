@@ -227,7 +227,7 @@ def _epochs_within(
         )
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("stopped before the training began") from stop
-    batch = recipe.batch_size * recipe.accumulate
+    batch = recipe.batch_size  # what is left over is not seen
     seconds = USABLE * 60 * minutes - (time.monotonic() - clock)
     epoch = images // batch * batch / speed
     epochs = int(seconds / epoch)
@@ -265,38 +265,25 @@ def _start_from(model: DiffusionTransformerUNet, path: str) -> dict[str, Any]:
     return read_notes(path)
 
 
-def _advice(directory: Path) -> str:
-    return f"Give another --checkpoint-dir, or delete {directory / STATE_FILE} to start afresh."
-
-
-def _record(directory: Path) -> dict[str, Any] | None:
-    """What is noted of the run in a folder, None if there is none that can be resumed."""
-    path = directory / RUN_FILE
-    if not (directory / STATE_FILE).exists() or not path.exists():
-        return None
-    try:
-        record = json.loads(path.read_text())
-        return {"recipe": dict(record["recipe"]), "cpu_seconds": float(record["cpu_seconds"])}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged. {_advice(directory)}") from error
-
-
 def _spent_before(directory: Path, recipe: Recipe) -> float:
     """Processor seconds of the run in a folder, 0 if there is none; refuses another recipe's."""
-    record = _record(directory)
-    if record is None:
+    path = directory / RUN_FILE
+    if not (directory / STATE_FILE).exists() or not path.exists():
         return 0.0
-    saved = record["recipe"]
+    advice = f"Give another --checkpoint-dir, or delete {directory / STATE_FILE} to start afresh."
+    try:
+        record = json.loads(path.read_text())
+        saved, spent = dict(record["recipe"]), float(record["cpu_seconds"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged. {advice}") from error
     different = [
         f"--{name.replace('_', '-')} was {saved.get(name)} and is now {value}"
         for name, value in asdict(recipe).items()
         if name != "precision" and saved.get(name) != value
     ]
     if different:
-        raise ValueError(
-            f"{directory} holds another run: {'; '.join(different)}. {_advice(directory)}"
-        )
-    return float(record["cpu_seconds"])
+        raise ValueError(f"{directory} holds another run: {'; '.join(different)}. {advice}")
+    return spent
 
 
 def _reporter(say: Callable[[str], None]) -> Callback:

@@ -84,7 +84,7 @@ def guided(
         a denoiser (xt, t) to x0_hat; where it guides, it looks at the model with 2 B images.
 
     Raises:
-        ValueError: for an interval that is not 0 <= low <= high <= 1, or an infinite scale.
+        ValueError: for an interval that is not 0 <= low <= high <= 1, or an infinite scale or nan.
 
     Source: Ho & Salimans 2022, equation 6; Kynkaanniemi et al. 2024 (the interval).
     """
