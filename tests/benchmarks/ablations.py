@@ -5,7 +5,7 @@
 
     python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 \
         --only "Muon for the matrices: the recipe" "2 blocks" "8 blocks" "AdamW alone" \
-        "uniform times" "cosine path" "five lines: Adam at 1e-4"
+        "uniform times" "cosine path" "five lines: Adam at 1e-4" "batch 32" "decay from the start"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --score --name ablations_long
 
 Training leaves samples under runs/ablations/; scoring shows those of one budget to the judge and
