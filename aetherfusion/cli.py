@@ -30,7 +30,7 @@ from .optimization import recommended_optimizer
 from .picker import serve
 from .plots import save_images
 from .recipe import Recipe, follow
-from .sampling import SamplerStep, ddim, dpmpp_2m, heun
+from .sampling import ddim, dpmpp_2m, heun
 from .training import training_steps
 from .writing import check_picture_format, check_writable, written_beside
 
@@ -200,10 +200,6 @@ def generate(
     total = steps * math.ceil(num_samples / SAMPLING["batch_size"])
     started = time.perf_counter()
     with tqdm(total=total, unit="step", disable=None) as bar:  # None: only in a terminal
-
-        def advance(_: SamplerStep) -> None:
-            bar.update()
-
         images = generate_images(
             model,
             num_samples,
@@ -213,7 +209,7 @@ def generate(
             guidance_scale=guidance,
             guidance_interval=interval,
             sampler=SAMPLERS[sampler],
-            callback=advance,
+            callback=lambda _: bar.update(),
         )
     seconds = time.perf_counter() - started
     save_images(images, output, cols=cols, zoom=zoom)
@@ -234,6 +230,9 @@ def train(
         "batch_size"
     ],
     lr: Annotated[float, typer.Option(help="The highest learning rate.")] = OPTIMIZER["lr"],
+    decay: Annotated[
+        float, typer.Option(min=0, max=1, help="The last part of the run, where that falls to 0.")
+    ] = TRAINING["decay"],
     output: Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")] = Path(
         "model.safetensors"
     ),
@@ -289,6 +288,7 @@ def train(
         embedding_dim=embedding_dim,
         num_heads=num_heads,
         depth=depth,
+        decay=decay,
         precision=None if precision is _Precision.auto else precision.value,
         start_from=None if start_from is None else str(start_from),
     )

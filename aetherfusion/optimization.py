@@ -77,20 +77,21 @@ def recommended_optimizer(
 
 
 def learning_rate_factor(
-    step: int, total_steps: int, *, warmup_steps: int = 50, decay: float = 0.3
+    step: int, total_steps: int, *, warmup_steps: int = 50, decay: float = 1.0
 ) -> float:
-    """What the learning rate is multiplied by: up from 0, level, then down to 0 in a straight line.
+    """What the learning rate is multiplied by: up from 0, then down to 0 in a straight line.
 
     Args:
         step: steps done so far, from 0.
         total_steps: steps of the whole run.
         warmup_steps: length of the way up; at most a tenth of the run.
-        decay: the part of the run, at its end, that goes down.
+        decay: the part of the run, at its end, that goes down; before that it is level, and a run
+            that was stopped there can be planned longer.
 
     Returns:
         a factor in (0, 1].
 
-    Source: Hu et al. 2024, section 4 (warm-up, stable, decay).
+    Source: Defazio et al. 2023 (a line to 0); Hu et al. 2024, section 4 (a level part before it).
     """
     warmup = max(1, min(warmup_steps, total_steps // 10))
     remaining = (total_steps - step) / total_steps  # in (0, 1]

@@ -50,6 +50,7 @@ class Recipe:
 
     Attributes:
         num_images: to draw, or to use at most; None for as many as the data room gives.
+        decay: see `learning_rate_factor`.
         start_from: a model file to go on from, of as many blocks or fewer; None to start from
             nothing.
         precision: None for what is fast here. A run may be resumed with another one.
@@ -65,6 +66,7 @@ class Recipe:
     embedding_dim: int
     num_heads: int
     depth: int
+    decay: float
     precision: Precision | None
     start_from: str | None = None
 
@@ -188,6 +190,7 @@ def follow(
             checkpoint_dir=checkpoint_dir,
             checkpoint_every=KEEP_EVERY,
             seed=recipe.seed,
+            decay=recipe.decay,
         )
     finally:
         # A run that failed before its first state leaves nothing behind.

@@ -105,7 +105,7 @@ def training_steps(
     path: Path = FLOW,
     label_dropout: float = 0.1,
     warmup_steps: int = 50,
-    decay: float = 0.3,
+    decay: float = 1.0,
     average_exponent: float = 8.0,
     max_grad_norm: float = 1.0,
     accumulate: int = 1,
@@ -147,8 +147,9 @@ def training_steps(
     """
     if num_epochs < 1 or accumulate < 1 or checkpoint_every < 1:
         raise ValueError("num_epochs, accumulate and checkpoint_every must be at least 1")
-    if not 0 <= label_dropout <= 1:
-        raise ValueError(f"label_dropout must be in [0, 1], got {label_dropout}")
+    for name, part in {"label_dropout": label_dropout, "decay": decay}.items():
+        if not 0 <= part <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {part}")
     history = History() if history is None else history
     directory = None if checkpoint_dir is None else FilePath(checkpoint_dir)
     accelerator = make_accelerator(precision, seed=seed)

@@ -127,7 +127,14 @@ def test_train_again_resumes(capsys: Said) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [["--num-heads", "4"], ["--lr", "1"], ["--num-images", "50"], ["--epochs", "2"]]
+    "other",
+    [
+        ["--num-heads", "4"],
+        ["--lr", "1"],
+        ["--num-images", "50"],
+        ["--epochs", "2"],
+        ["--decay", "0.5"],
+    ],
 )
 def test_another_recipe_is_not_resumed(other: list[str], capsys: Said) -> None:
     assert main(TWO_STEPS) == 0
@@ -153,9 +160,10 @@ def test_options_reach_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(recipe, "train", spy)
     options = ["--precision", "no", "--compile", "--accumulate", "3", "--seed", "5", "--lr", "0.5"]
+    options += ["--decay", "0.3"]
     assert main([*TRAIN, "--epochs", "7", *options, "--checkpoint-dir", "There"]) == 130
     assert (seen["precision"], seen["compile"], seen["accumulate"]) == ("no", True, 3)
-    assert (seen["seed"], seen["epochs"]) == (5, 7)
+    assert (seen["seed"], seen["epochs"], seen["decay"]) == (5, 7, 0.3)
     assert seen["checkpoint_dir"] == Path("There")
     assert seen["optimizer"].param_groups[0]["lr"] == 0.5  # type: ignore[attr-defined]
     assert len(seen["loader"].dataset) == 40  # type: ignore[attr-defined]
@@ -289,7 +297,8 @@ def test_fewer_pictures_of_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
     some = recipe.load_shapes10(30)
     some.flip = True
     monkeypatch.setattr(recipe, "load_cifar10", lambda: some)
-    options = dict.fromkeys(["accumulate", "lr", "seed", "embedding_dim", "num_heads", "depth"], 1)
+    options = ["accumulate", "lr", "seed", "embedding_dim", "num_heads", "depth"]
+    options = dict.fromkeys([*options, "decay"], 1)
     taken = recipe.Recipe(
         data="cifar10", num_images=7, epochs=1, batch_size=1, precision=None, **options
     ).load()

@@ -139,9 +139,17 @@ def test_learning_rate_goes_up_level_and_down() -> None:
 def test_learning_rate_is_the_callers_and_is_given_back() -> None:
     model = Affine()
     optimizer = optim.SGD(model.parameters(), lr=0.5)
-    history = train(model, batches(800), nn.MSELoss(), optimizer, 1, precision="no", progress=False)
-    assert math.isclose(max(history.learning_rate), 0.5) and optimizer.param_groups[0]["lr"] == 0.5
-    assert math.isclose(history.learning_rate[-1], 0.5 * (1 / 100) / 0.3)  # the decay's end
+
+    def rates(**options: float) -> list[float]:
+        kept = {"precision": "no", "progress": False} | options
+        return train(model, batches(800), nn.MSELoss(), optimizer, 1, **kept).learning_rate
+
+    falling = rates()  # in a hundred steps, of which ten warm up
+    assert falling[:5] == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.25])
+    assert falling[10:] == pytest.approx([0.5 * (100 - k) / 100 for k in range(10, 100)])
+    assert optimizer.param_groups[0]["lr"] == 0.5
+    late = rates(decay=0.3)
+    assert math.isclose(max(late), 0.5) and math.isclose(late[-1], 0.5 * (1 / 100) / 0.3)
 
 
 def test_long_gradients_are_shortened() -> None:
@@ -302,7 +310,14 @@ def test_unfit_batches_are_refused(loader: object, message: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"epochs": 0}, {"accumulate": 0}, {"checkpoint_every": 0}, {"label_dropout": 1.5}],
+    [
+        {"epochs": 0},
+        {"accumulate": 0},
+        {"checkpoint_every": 0},
+        {"label_dropout": 1.5},
+        {"decay": -0.1},
+        {"decay": math.nan},
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict) -> None:
     with pytest.raises(ValueError, match="must be"):

@@ -2,13 +2,13 @@
 
     python tests/benchmarks/curves.py class_time --minutes 25   # trains, or goes on
     python tests/benchmarks/curves.py class_time --score        # shows the copies to the judge
-    python tests/benchmarks/curves.py first --epochs 24
+    python tests/benchmarks/curves.py first --epochs 24 --decay 0.3
     python tests/benchmarks/curves.py first --score --every 4
-    python tests/benchmarks/curves.py second --epochs 14 --depth 8 --lr 2e-3 \
+    python tests/benchmarks/curves.py second --epochs 14 --decay 0.3 --depth 8 --lr 2e-3 \
         --start-from runs/first/model.safetensors
     python tests/benchmarks/curves.py second --score --every 2 --after runs/first
-    python tests/benchmarks/curves.py shipped --epochs 13 --depth 8 --lr 2e-3 --seed 1 \
-        --start-from runs/second/model.safetensors
+    python tests/benchmarks/curves.py shipped --epochs 13 --decay 0.3 --depth 8 --lr 2e-3 \
+        --seed 1 --start-from runs/second/model.safetensors
     python tests/benchmarks/curves.py shipped --score --every 2 --after runs/first runs/second
 
 The same as `aetherfusion train` with these options, which keeps a copy of the averaged model after
@@ -60,6 +60,7 @@ def train(args: argparse.Namespace) -> None:
         embedding_dim=128,
         num_heads=4,
         depth=args.depth,
+        decay=args.decay,
         precision=None,
         start_from=args.start_from,
     )
@@ -198,6 +199,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--lr", type=float, default=4e-3)
+    parser.add_argument("--decay", type=float, default=1.0)
     parser.add_argument("--folder", type=Path, help="default: runs/NAME")
     parser.add_argument("--score", action="store_true")
     parser.add_argument("--num-samples", type=int, default=1000)

@@ -2,7 +2,7 @@
 
 A `Setup` says how to train once. `LADDER` begins with what a first diffusion model often is and
 changes one thing at a time until it is the package's own recipe; `BRANCHES` changes one thing of
-the recipe.
+the last rung but one, which decays over the last 30 % of its steps.
 """
 
 from collections.abc import Callable
@@ -167,7 +167,7 @@ PLAIN = Setup(
 )
 #: Each step, in words, with what it changes; the last one arrives at `Setup()`.
 STEPS: list[tuple[str, dict[str, Any]]] = [
-    ("AdamW at 2e-3, with warm-up and decay", {"optimizer": adamw, "options": {}}),
+    ("AdamW at 2e-3, with warm-up and decay", {"optimizer": adamw, "options": {"decay": 0.3}}),
     ("an average that grows with the run", {"average": averaged_copy}),
     ("the straight path", {"path": FLOW}),
     ("logit-normal times", {"times": logit_normal_times}),
@@ -175,7 +175,8 @@ STEPS: list[tuple[str, dict[str, Any]]] = [
     ("attention at 8x8 only", {"attention_at_16": False}),
     ("adaLN-zero", {"condition": "adaLN-zero"}),
     ("normalised queries and keys", {"qk_norm": True}),
-    ("Muon for the matrices: the recipe", {"optimizer": recommended_optimizer}),
+    ("Muon for the matrices", {"optimizer": recommended_optimizer}),
+    ("decay from the start: the recipe", {"options": {}}),
 ]
 
 
@@ -191,25 +192,32 @@ def _lr(lr: float) -> Callable[[nn.Module], optim.Optimizer]:
     return lambda model: recommended_optimizer(model, lr)
 
 
+def _but(**change: Any) -> Setup:
+    return replace(Setup(options={"decay": 0.3}), **change)
+
+
 BRANCHES: dict[str, Setup] = {
-    "five lines: Adam at 1e-4": Setup(optimizer=adam_of_the_five_lines),
-    "AdamW alone": Setup(optimizer=adamw),
-    "learning rate 2e-3": Setup(optimizer=_lr(2e-3)),
-    "learning rate 8e-3": Setup(optimizer=_lr(8e-3)),
-    "decay from the start": Setup(options={"decay": 1.0}),
-    "batch 32": Setup(batch_size=32),
-    "batch 128": Setup(batch_size=128),
-    "no label dropout, no guidance": Setup(options={"label_dropout": 0.0}, guidance_scale=1.0),
-    "no guidance": Setup(guidance_scale=1.0),
-    "labels begin small: 0.02": Setup(label_std=0.02),
-    "no positions": Setup(positions="none"),
-    "learnt positions": Setup(positions="learnt"),
-    "adaLN not zero at first": Setup(condition="adaLN"),
-    "2 blocks": Setup(sizes={"depth": 2}),
-    "8 blocks": Setup(sizes={"depth": 8}),
-    "wider: embedding_dim 192": Setup(sizes={"embedding_dim": 192}),
-    "attention at 16x16 too": Setup(attention_at_16=True),
-    "not folded": Setup(folded=False),
-    "cosine path": Setup(path=COSINE),
-    "uniform times": Setup(times=uniform_times),
+    "five lines: Adam at 1e-4": _but(optimizer=adam_of_the_five_lines),
+    "AdamW alone": _but(optimizer=adamw),
+    "learning rate 2e-3": _but(optimizer=_lr(2e-3)),
+    "learning rate 8e-3": _but(optimizer=_lr(8e-3)),
+    "decay over the last 60 %": _but(options={"decay": 0.6}),
+    "decay from the start, at 6e-3": _but(options={}, optimizer=_lr(6e-3)),
+    "batch 32": _but(batch_size=32),
+    "batch 128": _but(batch_size=128),
+    "no label dropout, no guidance": _but(
+        options={"decay": 0.3, "label_dropout": 0.0}, guidance_scale=1.0
+    ),
+    "no guidance": _but(guidance_scale=1.0),
+    "labels begin small: 0.02": _but(label_std=0.02),
+    "no positions": _but(positions="none"),
+    "learnt positions": _but(positions="learnt"),
+    "adaLN not zero at first": _but(condition="adaLN"),
+    "2 blocks": _but(sizes={"depth": 2}),
+    "8 blocks": _but(sizes={"depth": 8}),
+    "wider: embedding_dim 192": _but(sizes={"embedding_dim": 192}),
+    "attention at 16x16 too": _but(attention_at_16=True),
+    "not folded": _but(folded=False),
+    "cosine path": _but(path=COSINE),
+    "uniform times": _but(times=uniform_times),
 }
