@@ -5,7 +5,10 @@
 
     python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 \
         --only "Muon for the matrices" "decay from the start: the recipe" "2 blocks" "8 blocks" \
-        "AdamW alone" "uniform times" "cosine path" "five lines: Adam at 1e-4" "batch 32"
+        "AdamW alone" "uniform times" "cosine path" "five lines: Adam at 1e-4" "batch 32" \
+        "decay over the last 60 %" "decay from the start, at 6e-3"
+    python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 --seed 1 \
+        --only "Muon for the matrices" "decay from the start: the recipe"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --score --name ablations_long
 
 Training leaves samples under runs/ablations/; scoring shows those of one budget to the judge and

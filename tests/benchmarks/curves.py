@@ -30,7 +30,7 @@ import torch
 
 from aetherfusion import generate_images, load_model, save_images, save_model
 from aetherfusion.checkpoint import read_notes
-from aetherfusion.cli import EPOCHS
+from aetherfusion.cli import EPOCHS, OPTIMIZER, TRAINING
 from aetherfusion.progress import Step
 from aetherfusion.recipe import Recipe, follow
 
@@ -198,8 +198,8 @@ def main() -> None:
         help="with --score: the folders of the runs that this one went on from, in order",
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--decay", type=float, default=1.0)
+    parser.add_argument("--lr", type=float, default=OPTIMIZER["lr"])
+    parser.add_argument("--decay", type=float, default=TRAINING["decay"])
     parser.add_argument("--folder", type=Path, help="default: runs/NAME")
     parser.add_argument("--score", action="store_true")
     parser.add_argument("--num-samples", type=int, default=1000)

@@ -1,6 +1,6 @@
 """What the ablations switch: the plain form, and the steps from there to the recipe.
 
-A `Setup` says how to train once. `LADDER` begins with what a first diffusion model often is and
+A `Setup` says how to train once. `ladder()` begins with what a first diffusion model often is and
 changes one thing at a time until it is the package's own recipe; `BRANCHES` changes one thing of
 the last rung but one, which decays over the last 30 % of its steps.
 """
@@ -193,6 +193,7 @@ def _lr(lr: float) -> Callable[[nn.Module], optim.Optimizer]:
 
 
 def _but(**change: Any) -> Setup:
+    """The last rung but one, with something changed."""
     return replace(Setup(options={"decay": 0.3}), **change)
 
 
