@@ -124,4 +124,6 @@ def sample_times(
     order = torch.randperm(num, generator=generator, device=device)
     # Kept off 0 and 1, where the normal quantile is infinite.
     u = ((order + u) / num).clamp(1e-6, 1 - 1e-6)
-    return torch.special.ndtri(u).sigmoid()
+    # The normal quantile (torch's ndtri is missing on Apple's GPUs; erfinv is everywhere).
+    z = math.sqrt(2) * torch.erfinv(2 * u - 1)
+    return z.sigmoid()

@@ -7,6 +7,8 @@ import pytest
 import torch
 from tiny import Affine, batches, run, weights_of
 from torch import Tensor, nn, optim
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, TensorDataset
 
 import aetherfusion.training as training
@@ -18,9 +20,14 @@ from aetherfusion import (
     train,
     training_steps,
 )
-from aetherfusion.optimization import averaged_copy, learning_rate_factor
+from aetherfusion.optimization import (
+    averaged_copy,
+    learning_rate_factor,
+    recommended_optimizer,
+)
 from aetherfusion.precision import make_accelerator
 from aetherfusion.progress import Step
+from aetherfusion.training import diffusion_loss
 from aetherfusion.training_state import STATE_FILE
 
 # What is learnt
@@ -244,6 +251,46 @@ def test_callers_random_numbers_are_untouched() -> None:
     torch.manual_seed(5)
     run(model, loader=loader)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_asks_for_nothing_that_apples_gpus_lack() -> None:
+    """By torch's own table of kernels: an operation of ours with none for them, or in float64."""
+    gen = pytest.importorskip("torchgen.gen")
+    folder = Path(gen.__file__).parent / "packaged" / "ATen" / "native"
+    parsed = gen.parse_native_yaml(str(folder / "native_functions.yaml"), str(folder / "tags.yaml"))
+    table = {str(f.func.name): f for f in parsed.native_functions}
+    asked: set[str] = set()
+    types: set[torch.dtype] = set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types_, args=(), kwargs=None):  # type: ignore
+            if func.namespace == "aten":
+                asked.add(func._schema.name.removeprefix("aten::") + f".{func._overloadname}")
+            answer = func(*args, **(kwargs or {}))
+            types.update(x.dtype for x in tree_leaves(answer) if isinstance(x, Tensor))
+            return answer
+
+    model = DiffusionTransformerUNet(embedding_dim=16, num_heads=2, depth=1)
+    optimizer, average = recommended_optimizer(model), averaged_copy(model)
+    x0, labels = torch.rand(4, 3, 32, 32) * 2 - 1, torch.arange(4)
+    with Watch():
+        diffusion_loss(model, x0, labels, nn.MSELoss(), label_dropout=0.5, null_label=10).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(model)
+
+    def there(name: str) -> bool:
+        function = table[name.removesuffix(".default")]
+        structured = function.structured_delegate
+        made = function if structured is None else table[str(structured)]
+        kernels = {
+            str(key) for key, found in parsed.backend_indices.items() if found.has_kernel(made)
+        }
+        return any(key == "MPS" or key.startswith("Composite") for key in kernels)
+
+    assert not there("special_ndtri") and there("erfinv")  # the table is read as it is meant
+    assert len(asked) > 50 and [name for name in sorted(asked) if not there(name)] == []
+    assert torch.float64 not in types
 
 
 # What it refuses
