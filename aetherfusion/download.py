@@ -40,11 +40,14 @@ BLOCK = 1 << 18  # bytes read at once, at most
 
 
 class _MirrorError(Exception):
-    """What one mirror did wrong. `again`: the same mirror may be tried once more."""
+    """What one mirror did wrong.
 
-    def __init__(self, what: str, *, again: bool) -> None:
+    `again`: the same mirror may be tried once more. `rate`: its bytes per second, if too few.
+    """
+
+    def __init__(self, what: str, *, again: bool, rate: float = 0.0) -> None:
         super().__init__(what)
-        self.again = again
+        self.again, self.rate = again, rate
 
 
 def download_cifar10(
@@ -65,7 +68,8 @@ def download_cifar10(
     Args:
         mirrors: addresses of the same archive, tried in turn.
         md5: of the archive.
-        min_rate: bytes per second; a slower mirror is left for the next one, except the last.
+        min_rate: bytes per second; a slower mirror is left for the next one. If that leaves none
+            (the line of the user is slow, say), the fastest of them finishes.
         timeout: seconds without a byte after which a connection counts as cut.
         progress: show a progress bar.
 
@@ -105,28 +109,36 @@ def _fetch(
     part = archive.with_name(archive.name + ".part")
     if archive.exists() and not part.exists():  # a wrong md5: begun by another program, maybe
         os.replace(archive, part)
-    complaints = []
-    for url in mirrors:
-        rate = 0.0 if url == mirrors[-1] else min_rate
+    complaints: dict[str, str] = {}
+    slow: dict[str, float] = {}  # bytes per second
+
+    def fetched(url: str, min_rate: float) -> bool:
         for attempt in range(TRIES):
             try:
-                _receive(url, part, md5, rate, timeout, progress)
+                _receive(url, part, md5, min_rate, timeout, progress)
             except _MirrorError as error:
-                complaint = f"{url}: {error}"
+                complaints[url] = f"{url}: {error}"
+                if error.rate:
+                    slow[url] = error.rate
                 if not error.again:
                     break
                 if attempt + 1 < TRIES:
                     time.sleep(PAUSE_SECONDS)
             else:
                 os.replace(part, archive)
-                return
-        complaints.append(complaint)
+                return True
+        return False
+
+    if any(fetched(url, min_rate) for url in mirrors):
+        return
+    if slow and fetched(max(slow, key=slow.__getitem__), 0.0):
+        return
     kept = "nothing was kept"
     if part.exists():
         kept = f"{part.stat().st_size:,} bytes are kept in {part} and will be completed"
     raise ConnectionError(
         "CIFAR-10 could not be downloaded.\n  "
-        + "\n  ".join(complaints)
+        + "\n  ".join(complaints.values())
         + f"\nRun this again to retry: {kept}. Or fetch {archive.name} by any other means, put it "
         f"into {archive.parent} (or into any folder, with AETHERFUSION_DATA set to that folder), "
         "and run this again. Without a network, load_shapes10() draws a data set in its place."
@@ -205,7 +217,8 @@ def _copy(
             if seconds >= WINDOW_SECONDS:
                 rate = (done - window_done) / seconds
                 if rate < min_rate:
-                    raise _MirrorError(f"too slow ({rate / 1000:.0f} kB/s)", again=False)
+                    what = f"too slow ({rate / 1000:.0f} kB/s)"
+                    raise _MirrorError(what, again=False, rate=rate)
                 window_time, window_done = time.monotonic(), done
     if total is not None and done < total:
         raise _MirrorError(f"connection cut after {done:,} of {total:,} bytes", again=True)

@@ -88,14 +88,23 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(ARCHIVE)
 
-    def serve_slow(self, asked_range: str | None) -> None:
-        self.head(len(ARCHIVE))
+    def serve_slow(self, asked_range: str | None, pause: float = 0.01) -> None:
+        first, size = 0, len(ARCHIVE)
+        if asked_range:
+            first = int(asked_range.removeprefix("bytes=").removesuffix("-"))
+            spot = f"bytes {first}-{size - 1}/{size}"
+            self.head(size - first, status=206, Content_Range=spot)
+        else:
+            self.head(size)
         try:
-            for i in range(0, len(ARCHIVE), 2000):
+            for i in range(first, size, 2000):
                 self.wfile.write(ARCHIVE[i : i + 2000])
-                time.sleep(0.01)
+                time.sleep(pause)
         except OSError:
             pass  # the client has had enough, as it should
+
+    def serve_slower(self, asked_range: str | None) -> None:
+        self.serve_slow(asked_range, pause=0.03)
 
     def serve_stalled(self, asked_range: str | None) -> None:
         self.head(len(ARCHIVE))
@@ -189,8 +198,11 @@ def test_no_network_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_last_mirror_may_be_slow(fetch: Fetch, tmp_path: Path) -> None:
-    assert_complete(tmp_path, fetch("gone", "slow"))
+def test_where_all_are_slow_the_fastest_finishes(
+    fetch: Fetch, tmp_path: Path, asked: list[tuple[str, str | None]]
+) -> None:
+    assert_complete(tmp_path, fetch("gone", "slow", "slower"))
+    assert [path for path, _ in asked] == ["/gone", "/slow", "/slower", "/slow"]
 
 
 def test_a_slow_mirror_leaves_its_bytes_to_the_next(
