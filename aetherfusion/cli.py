@@ -325,16 +325,14 @@ def evaluate(
       aetherfusion evaluate --weights model.safetensors -o report.json
     """
     try:
-        from .evaluation import RealPictures, inception_distance
-        from .evaluation import evaluate as compare
+        from . import evaluation
+
+        if inception:
+            evaluation.inception_metric()  # what is missing is told before hours of work
     except ImportError as error:
         raise ValueError(str(error)) from error
     model = load_pretrained() if weights is None else load_model(weights)
-    if (model.num_classes, model.channels, model.image_size) != (10, 3, 32):
-        raise ValueError(
-            "the judge knows the ten classes of CIFAR-10 in 32x32 pixels; this model has "
-            f"{model.num_classes} classes in {model.image_size}x{model.image_size}"
-        )
+    evaluation.check_model(model)
     if output is not None:
         check_writable(output)
     reference, training = load_cifar10(train=False), load_cifar10()
@@ -351,14 +349,17 @@ def evaluate(
         progress=sys.stderr.isatty(),
     )
     typer.echo("Comparing them with real ones.")
-    found = compare(
-        images, label_numbers(model, None, num_samples), RealPictures(reference, training)
-    )
+    labels = label_numbers(model, None, num_samples)
+    found = evaluation.evaluate(images, labels, evaluation.RealPictures(reference, training))
     typer.echo(str(found))
-    report = found.as_dict()
+    _write_report(found.as_dict(), output)
     if inception:
-        report["fid"] = inception_distance(images, training)
-        typer.echo(f"FID, {len(images):,} pictures against the training set: {report['fid']:.1f}")
+        fid = evaluation.inception_distance(images, training)
+        typer.echo(f"FID, {len(images):,} pictures against the training set: {fid:.1f}")
+        _write_report(found.as_dict() | {"fid": fid}, output)
+
+
+def _write_report(report: dict[str, Any], output: Path | None) -> None:
     if output is not None:
         with written_beside(output) as partial:
             partial.write_text(json.dumps(report, indent=1) + "\n")

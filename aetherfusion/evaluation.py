@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data import ImageTensors, load_cifar10, to_uint8
+from .data import CIFAR10_CLASSES, ImageTensors, load_cifar10, to_uint8
 from .judge import Judge, load_judge
+from .model import DiffusionTransformerUNet
 
 try:
     from torchmetrics.classification import MulticlassConfusionMatrix
@@ -99,6 +100,22 @@ class _Seen:
     features: Tensor
     soft: Tensor
     verdicts: Tensor
+
+
+def check_model(model: DiffusionTransformerUNet) -> None:
+    """Refuses a model whose pictures the judge of the package cannot know.
+
+    Raises:
+        ValueError: unless they are of the ten classes of CIFAR-10, 32x32, in colour.
+    """
+    wanted = "the judge knows the ten classes of CIFAR-10 in 32x32 pixels and in colour; this model"
+    if (model.num_classes, model.channels, model.image_size) != (10, 3, 32):
+        raise ValueError(
+            f"{wanted} has {model.num_classes} classes in {model.image_size}x{model.image_size}, "
+            f"{model.channels} channels"
+        )
+    if model.class_names not in (None, CIFAR10_CLASSES):
+        raise ValueError(f"{wanted} makes {', '.join(model.class_names)}")
 
 
 class RealPictures:
@@ -294,6 +311,20 @@ def inception_distance(images: Tensor, reference: ImageTensors) -> float:
         ConnectionError: if the network cannot be fetched.
         ImportError: if torch-fidelity, which knows that network, is not installed.
     """
+    metric = inception_metric()
+    for batch in reference.images.split(100):
+        metric.update(batch.to(metric.device), real=True)
+    for batch in to_uint8(images).split(100):
+        metric.update(batch.to(metric.device), real=False)
+    return float(metric.compute())
+
+
+def inception_metric() -> FrechetInceptionDistance:
+    """torchmetrics' own FID, with its network, on an Nvidia GPU where there is one.
+
+    Raises:
+        ConnectionError, ImportError: see `inception_distance`.
+    """
     try:
         metric = FrechetInceptionDistance(feature=2048)
     except ModuleNotFoundError as error:
@@ -303,16 +334,14 @@ def inception_distance(images: Tensor, reference: ImageTensors) -> float:
             f"could not fetch the Inception network ({error}); the distance in the judge's own "
             "features needs no internet"
         ) from error
-    for batch in reference.images.split(100):
-        metric.update(batch, real=True)
-    for batch in to_uint8(images).split(100):
-        metric.update(batch, real=False)
-    return float(metric.compute())
+    # It counts in float64, which Apple's GPUs lack.
+    return metric.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _distances(seen: _Seen, real: _Seen) -> dict[str, float]:
-    # Precision and recall compare two sets of one size.
-    precision, recall = precision_and_recall(seen.features, real.features[: len(seen.features)])
+    # Precision and recall compare two sets of one size, and every point with every other one.
+    number = min(len(seen.features), len(real.features))
+    precision, recall = precision_and_recall(seen.features[:number], real.features[:number])
     return {
         "frechet": frechet_distance(seen.features, real.features),
         "frechet_soft": frechet_distance(seen.soft, real.soft),

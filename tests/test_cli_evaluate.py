@@ -7,10 +7,30 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import Said, an_empty_folder, refused, weights  # noqa: F401
+from command_line import Said, an_empty_folder, refused  # noqa: F401
+from command_line import weights as shapes_weights  # noqa: F401
+from torchmetrics.image import fid
 
-from aetherfusion import CIFAR10_CLASSES, ImageTensors, cli, evaluation
+import aetherfusion
+from aetherfusion import (
+    CIFAR10_CLASSES,
+    DiffusionTransformerUNet,
+    ImageTensors,
+    cli,
+    evaluation,
+    load_model,
+    save_model,
+)
 from aetherfusion.cli import main
+
+
+@pytest.fixture
+def weights(shapes_weights: str, tmp_path: Path) -> str:
+    """The same tiny model, of the classes that the judge knows."""
+    shapes = load_model(shapes_weights)
+    model = DiffusionTransformerUNet(**shapes.config | {"class_names": list(CIFAR10_CLASSES)})
+    model.load_state_dict(shapes.state_dict())
+    return str(save_model(model, tmp_path / "cifar10.safetensors"))
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +58,35 @@ def test_it_says_and_writes_what_was_found(weights: str, capsys: Said) -> None:
 def test_the_usual_fid_on_request(
     weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(evaluation, "inception_metric", lambda: None)
     monkeypatch.setattr(evaluation, "inception_distance", lambda images, reference: 12.34)
     args = ["evaluate", "-n", "10", "--steps", "1", "--weights", weights, "--inception"]
     assert main([*args, "-o", "report.json"]) == 0
     assert "12.3" in capsys.readouterr().out
     assert json.loads(Path("report.json").read_text())["fid"] == 12.34
+
+
+def test_what_the_usual_fid_lacks_is_told_before_the_work(
+    weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ["evaluate", "-n", "10", "--steps", "1", "--weights", weights, "--inception"]
+    # torch-fidelity is one of the things that [eval] installs and [test] does not.
+    monkeypatch.setattr(fid, "_TORCH_FIDELITY_AVAILABLE", False)
+    monkeypatch.setattr(cli, "generate_images", None)  # would fail if it were called
+    refused(args, capsys, 'pip install "aetherfusion[eval]"')
+
+
+def test_the_other_figures_outlive_the_usual_fid(
+    weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evaluation, "inception_metric", lambda: None)
+    monkeypatch.setattr(evaluation, "inception_distance", stopped)
+    args = ["evaluate", "-n", "10", "--steps", "1", "--weights", weights, "--inception"]
+    assert main([*args, "-o", "report.json"]) != 0
+    assert json.loads(Path("report.json").read_text())["num_images"] == 10
 
 
 def test_what_is_refused(weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,11 +106,17 @@ def test_what_is_refused(weights: str, capsys: Said, monkeypatch: pytest.MonkeyP
     refused(short, capsys, "ten classes of CIFAR-10", "3 classes in 16x16")
 
 
+def test_other_ten_classes_are_refused(shapes_weights: str, capsys: Said) -> None:
+    args = ["evaluate", "-n", "10", "--weights", shapes_weights]
+    refused(args, capsys, "ten classes of CIFAR-10", "disc, square")
+
+
 def test_without_torchmetrics_it_says_what_to_install(
     weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import sys
 
     monkeypatch.delitem(sys.modules, "aetherfusion.evaluation")
+    monkeypatch.delattr(aetherfusion, "evaluation")
     monkeypatch.setitem(sys.modules, "torchmetrics.classification", None)
     refused(["evaluate", "--weights", weights], capsys, 'pip install "aetherfusion[eval]"')

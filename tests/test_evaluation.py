@@ -13,7 +13,13 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 from torchmetrics.image import fid
 
-from aetherfusion import ImageTensors, generate_images, load_cifar10, load_pretrained
+from aetherfusion import (
+    ImageTensors,
+    evaluation,
+    generate_images,
+    load_cifar10,
+    load_pretrained,
+)
 from aetherfusion.evaluation import (
     RealPictures,
     evaluate,
@@ -123,6 +129,15 @@ def test_precision_and_recall_of_a_loop() -> None:
     assert precision != recall
 
 
+def test_more_pictures_than_the_reference_has(real: RealPictures) -> None:
+    """Precision and recall compare as many of each; the rest counts in the distances alone."""
+    images, labels = coloured(len(real.reference) + 30, 8)
+    all_of_them = evaluate(images, labels, real)
+    as_many = evaluate(images[: len(real.reference)], labels[: len(real.reference)], real)
+    assert (all_of_them.precision, all_of_them.recall) == (as_many.precision, as_many.recall)
+    assert all_of_them.frechet != as_many.frechet
+
+
 def test_precision_and_recall_tell_the_two_faults_apart() -> None:
     real = gaussian(200, 0.0, 1.0, 0)
     dull = 0.01 * gaussian(200, 0.0, 1.0, 1)  # all alike, in the middle
@@ -222,6 +237,34 @@ def test_the_usual_fid_is_torchmetrics_own(
         (255 * images).round().flatten(1) / 255, real.reference.images.flatten(1).float() / 255
     )
     assert inception_distance(images, real.reference) == pytest.approx(expected, rel=1e-2)
+
+
+def test_the_usual_fid_goes_to_the_gpu(real: RealPictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A metric that says it is on a GPU gets its pictures there; "meta" stands for that GPU."""
+    seen = []
+
+    class Metric:
+        device = torch.device("cpu")
+
+        def __init__(self, feature: int) -> None:
+            assert feature == 2048
+
+        def to(self, device: str) -> Metric:
+            self.device = torch.device("meta" if device == "cuda" else device)
+            return self
+
+        def update(self, batch: Tensor, real: bool) -> None:
+            seen.append((batch.device.type, real))
+
+        def compute(self) -> float:
+            return 1.0
+
+    monkeypatch.setattr(evaluation, "FrechetInceptionDistance", Metric)
+    for there, expected in ((True, "meta"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        seen.clear()
+        inception_distance(coloured(20, 8)[0], real.reference)
+        assert set(seen) == {(expected, True), (expected, False)}
 
 
 def test_no_internet_no_fid(real: RealPictures, monkeypatch: pytest.MonkeyPatch) -> None:
