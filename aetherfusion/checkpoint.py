@@ -32,7 +32,8 @@ def save_model(
     >>> save_model(model, "horses.safetensors", notes={"images_seen": 1_000_000})
 
     Args:
-        model: what to save; its `config` goes into the header.
+        model: what to save; its `config` goes into the header. The noise path is the caller's to
+            remember, or to note, if it is not the default.
         path: the file, which is replaced if it is there.
         dtype: of the weights in the file; float16 halves it.
         notes: anything worth knowing, for the header; must fit into JSON.
@@ -124,7 +125,7 @@ def load_pretrained(
     known = sorted(
         entry.name.removesuffix(".safetensors")
         for entry in entries
-        if entry.name.endswith(".safetensors")
+        if entry.name.endswith(".safetensors") and entry.name != "judge.safetensors"
     )
     if name not in known:
         there_is = f"there is {', '.join(known)}" if known else "the package came without any"

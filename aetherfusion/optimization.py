@@ -85,8 +85,7 @@ def learning_rate_factor(
         step: steps done so far, from 0.
         total_steps: steps of the whole run.
         warmup_steps: length of the way up; at most a tenth of the run.
-        decay: the part of the run, at its end, that goes down; before that it is level, and a run
-            that was stopped there can be planned longer.
+        decay: the part of the run, at its end, that goes down; before that it is level.
 
     Returns:
         a factor in (0, 1].

@@ -153,7 +153,11 @@ def follow(
         recipe = replace(recipe, epochs=epochs)
         started += time.process_time() - measured  # that was not the training yet
 
+    trained = False
+
     def keep_record(step: Step | None = None) -> None:
+        nonlocal trained
+        trained = trained or step is not None
         if step is None or step.step % KEEP_EVERY == 0:
             spent = round(spent_before + time.process_time() - started, 3)
             record = {"recipe": asdict(recipe), "cpu_seconds": spent}
@@ -204,6 +208,8 @@ def follow(
         save_model(model, output, notes=notes)
         _write_json(history.as_dict(), checkpoint_dir / "history.json")
         _draw(history, checkpoint_dir / "loss.png")
+        if not trained:
+            say(f"That run was finished already. To train anew, delete {checkpoint_dir}.")
         say(f"{history.images_seen():,} images seen; mean loss at the end {notes['loss']:.4f}.")
         say(f"Wrote {output}, and the losses to {checkpoint_dir / 'loss.png'}. Now try")
         say(f"  aetherfusion generate {dataset.class_names[0]} --weights {output}")

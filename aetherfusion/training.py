@@ -121,7 +121,7 @@ def training_steps(
     The same arguments, checkpoints included, give the same weights on the same machine, however
     often the run was killed and started again: bit for bit on a CPU, where the data set draws its
     random numbers from torch. Seeds torch's global generator, and takes over Ctrl-C until it ends
-    or is closed.
+    or is closed. Then the model holds the averaged weights, as after `train`, in `eval` mode.
 
     >>> steps = training_steps(model, trainloader, criterion, optimizer, num_epochs=1)
     >>> with contextlib.closing(steps):
@@ -130,7 +130,8 @@ def training_steps(
 
     Args:
         model, trainloader, criterion, optimizer, num_epochs: as for `train`.
-        path: from data to noise.
+        path: from data to noise. A model file does not name it: if it is not the default,
+            `generate_images` must be given the same.
         label_dropout: how often a label is replaced by `model.null_label`, in [0, 1]; guidance
             needs some.
         warmup_steps, decay: see `learning_rate_factor`.

@@ -44,7 +44,7 @@ from aetherfusion.cli import main
 def test_train_then_generate(capsys: Said) -> None:
     assert main([*TWO_STEPS, "--preview-every", "2", "--seed", "3"]) == 0
     said = capsys.readouterr().out
-    assert "step 2 of 2" in said and "Resuming" not in said
+    assert "step 2 of 2" in said and "Resuming" not in said and "finished" not in said
     folder = Path("runs/shapes10")
     left = {"training_state.pt", "run.json", "history.json", "loss.png", "preview-000002.png"}
     assert set(os.listdir(folder)) == left
@@ -122,6 +122,7 @@ def test_train_again_resumes(capsys: Said) -> None:
     assert main(TWO_STEPS) == 0
     said = capsys.readouterr().out
     assert "Resuming" in said and "step" not in said
+    assert "finished already" in said and "delete runs/shapes10" in said
     assert read_notes("model.safetensors")["images_seen"] == 40
     assert read_notes("model.safetensors")["cpu_seconds"] >= before
 
