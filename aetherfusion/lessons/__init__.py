@@ -1,14 +1,17 @@
 """What the notebooks share: methods taught one by one, figures with words, checks that explain.
 
-Owns: `method_of`, `show`, `Live`, `results` and `run_check`. The checks of each lesson live beside
-this file, in a module named after the room that the lesson builds.
+Owns: `method_of`, `show`, `Live`, `results`, `run_check`, and what the checks say alike. Those of
+each lesson live beside this file, in a module named after the room that the lesson builds.
 """
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 #: What was measured, and lesson 05 draws; tests/benchmarks writes it.
 RESULTS = Path(__file__).parent / "results"
@@ -109,3 +112,38 @@ def run_check(what: str, student: Callable[[], Any], judge: Callable[[Any], str 
         print(f"Right: {what}")
     else:
         print(f"Not yet: {wrong}")
+
+
+def unlike(answer: Any, shape: Sequence[int], dtype: torch.dtype | None = None) -> str | None:
+    """What is wrong with the kind or the shape of an answer, in words; None for nothing."""
+    if not isinstance(answer, Tensor):
+        return f"return a tensor; this is a {type(answer).__name__}"
+    if tuple(answer.shape) != tuple(shape):
+        return f"the shape should be {tuple(shape)}, yours is {tuple(answer.shape)}"
+    if dtype is not None and answer.dtype != dtype:
+        return f"the numbers should be of type {dtype}, yours are {answer.dtype}"
+    if not bool(answer.isfinite().all()):
+        return "there are values in it that are not finite"
+    return None
+
+
+def near(answer: Tensor, expected: Tensor, tolerance: float) -> bool:
+    """Whether two tensors have one shape and, but for so much, the same values."""
+    if answer.shape != expected.shape:
+        return False
+    a, b = answer.detach().double(), expected.double()
+    return torch.allclose(a, b, rtol=0, atol=tolerance, equal_nan=True)
+
+
+def compared(answer: Any, expected: Tensor, mistakes: dict[str, Tensor]) -> str | None:
+    """None for the expected answer; else which mistake gives this one, if it is a known one."""
+    if isinstance(answer, Tensor):
+        if near(answer, expected, 2e-5):
+            return None
+        for words, mistake in mistakes.items():
+            if near(answer, mistake, 2e-5):
+                return words
+    if wrong := unlike(answer, expected.shape):
+        return wrong
+    largest = (answer.detach().double() - expected.double()).abs().max()
+    return f"the shape is right, the values are not; the largest difference is {largest:.2g}"

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import run_check
+from . import compared, run_check
 
 #: Wrong numbers that people give, and what to say to them.
 Mistakes = dict[float, str]
@@ -59,7 +59,7 @@ def my_attention(function: Callable[..., Any]) -> None:
     run_check(
         "your attention equals torch's scaled_dot_product_attention",
         lambda: function(q.clone(), k.clone(), v.clone()),
-        lambda answer: _difference(answer, expected, wrongs),
+        lambda answer: compared(answer, expected, wrongs),
     )
 
 
@@ -174,7 +174,7 @@ def my_local_attention(function: Callable[..., Any]) -> None:
     run_check(
         "your tokens listen to their neighbours and to nobody else",
         lambda: function(q.clone(), k.clone(), v.clone(), radius),
-        lambda answer: _difference(answer, expected, wrongs),
+        lambda answer: compared(answer, expected, wrongs),
     )
 
 
@@ -200,7 +200,7 @@ def my_merge(function: Callable[..., Any]) -> None:
     run_check(
         "every token keeps its own answers, one head after the other",
         lambda: function(mixed.clone()),
-        lambda answer: _difference(answer, expected, wrongs),
+        lambda answer: compared(answer, expected, wrongs),
     )
 
 
@@ -208,22 +208,3 @@ def _queries_keys_values(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(2)
     q, k, v = (1.5 * torch.randn(3, *shape, generator=generator)).unbind()
     return q, k, v
-
-
-def _difference(answer: Any, expected: Tensor, wrongs: dict[str, Tensor]) -> str | None:
-    """None if the answer is the expected one; else what it is instead, if that is known."""
-    if not isinstance(answer, Tensor):
-        return f"return a tensor; this is a {type(answer).__name__}"
-    for message, wrong in wrongs.items():
-        if _close(answer, wrong):
-            return message
-    if answer.shape != expected.shape:
-        return f"the shape should be {tuple(expected.shape)}, yours is {tuple(answer.shape)}"
-    if _close(answer, expected):
-        return None
-    largest = (answer.detach().double() - expected.double()).abs().max()
-    return f"the shape is right, the values are not; the largest difference is {largest:.2g}"
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a.detach().to(b), b, atol=1e-5, equal_nan=True)

@@ -14,23 +14,11 @@ from torch import Tensor
 
 from ..diffusion import COSINE, FLOW, Path
 from ..sampling import ddim, time_grid
-from . import run_check
+from . import near, run_check, unlike
 
 
 def _normal(*shape: int, seed: int) -> Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def _near(a: Tensor, b: Tensor, tolerance: float = 1e-4) -> bool:
-    return a.shape == b.shape and float((a.detach().double() - b.double()).abs().max()) < tolerance
-
-
-def _not_a_tensor(answer: Any, shape: torch.Size) -> str | None:
-    if not isinstance(answer, Tensor):
-        return f"return a tensor, not a {type(answer).__name__}"
-    if answer.shape != shape:
-        return f"your answer has shape {tuple(answer.shape)}; it should be {tuple(shape)}"
-    return None
 
 
 def velocity_from_noise(function: Callable[..., Any]) -> None:
@@ -54,7 +42,7 @@ def velocity_from_noise(function: Callable[..., Any]) -> None:
 
     def judge(answers: list[Any]) -> str | None:
         for path, answer in zip((COSINE, FLOW), answers[::-1], strict=True):
-            if wrong := _not_a_tensor(answer, x0.shape):
+            if wrong := unlike(answer, x0.shape):
                 return wrong
             alpha, sigma, d_alpha, d_sigma = parts(path, t[:, None, None, None])
             xt = alpha * x0 + sigma * noise
@@ -78,10 +66,10 @@ def velocity_from_noise(function: Callable[..., Any]) -> None:
                 (noise - x0, "noise - x0 is the velocity on the straight path only: use the "
                  "path's own derivatives"),
             ]  # fmt: skip
-            if _near(answer, v):
+            if near(answer, v, 1e-4):
                 continue
             for mistake, words in mistakes:
-                if _near(answer, mistake):
+                if near(answer, mistake, 1e-4):
                     return words
             return f"on the path {path.name!r} your velocity is not dxt/dt"
         return None
@@ -103,7 +91,7 @@ def two_points_x0(function: Callable[..., Any]) -> None:
 
     def judge(answers: list[Any]) -> str | None:
         for (alpha, sigma), answer in zip(settings, answers, strict=True):
-            if wrong := _not_a_tensor(answer, xt.shape):
+            if wrong := unlike(answer, xt.shape):
                 return wrong
             # Bayes' rule for two points, written out: no hyperbolic function in it.
             for_plus = torch.exp(-((xt - alpha) ** 2) / (2 * sigma**2))
@@ -124,10 +112,10 @@ def two_points_x0(function: Callable[..., Any]) -> None:
                 (for_plus / (for_plus + for_minus), "that is the probability of the point 1; "
                  "x0_hat is the mean of -1 and 1 under it"),
             ]  # fmt: skip
-            if _near(answer, expected):
+            if near(answer, expected, 1e-4):
                 continue
             for mistake, words in mistakes:
-                if _near(answer, mistake):
+                if near(answer, mistake, 1e-4):
                     return words
             return (
                 f"for xt = {xt[6]:.2f}, alpha = {alpha}, sigma = {sigma} the best answer is "
@@ -149,23 +137,23 @@ def my_path(function: Callable[..., Any]) -> None:
         values = {}
         for name in names:
             values[name] = getattr(path, name)(t)
-            if wrong := _not_a_tensor(values[name], t.shape):
+            if wrong := unlike(values[name], t.shape):
                 return f"{name}: {wrong}"
         cosine, sine = torch.cos(math.pi / 2 * t), torch.sin(math.pi / 2 * t)
-        if _near(values["alpha"], sine**2) and _near(values["sigma"], cosine**2):
+        if near(values["alpha"], sine**2, 1e-4) and near(values["sigma"], cosine**2, 1e-4):
             return "alpha and sigma have changed places: t = 0 is data, so alpha(0) = 1"
-        if _near(values["alpha"], cosine):
+        if near(values["alpha"], cosine, 1e-4):
             return "alpha is the cosine itself; square it"
         for name, wanted in (("alpha", cosine**2), ("sigma", sine**2)):
-            if not _near(values[name], wanted):
+            if not near(values[name], wanted, 1e-4):
                 return f"{name}(0.5) should be 0.5, and {name} the square that was asked for"
         for name in ("alpha", "sigma"):
             of_time, h = getattr(path, name), 1e-5
             slope = (of_time(t + h) - of_time(t - h)) / (2 * h)  # measured, not derived
             found = values["d_" + name]
-            if _near(found, slope):
+            if near(found, slope, 1e-4):
                 continue
-            if _near(found, -slope):
+            if near(found, -slope, 1e-4):
                 return f"d_{name} has the wrong sign: {name} {'falls' if slope[0] < 0 else 'rises'}"
             ratio = found / slope
             if (ratio - ratio[0]).abs().max() < 1e-4:
@@ -211,13 +199,13 @@ def euler(function: Callable[..., Any]) -> None:
         return function(velocity, given, num_steps)
 
     def judge(answer: Any) -> str | None:
-        if wrong := _not_a_tensor(answer, noise.shape):
+        if wrong := unlike(answer, noise.shape):
             return wrong
         if not torch.equal(given, noise):
             return "your steps write into `noise` itself: write x = x - ..., not x -= ..."
         if any(len(t) != len(noise) for t in seen):
             return "give velocity one time for each particle: t of shape (B,), filled with one time"
-        if _near(answer, ddim(x0_hat, noise, time_grid(num_steps)), 1e-3):
+        if near(answer, ddim(x0_hat, noise, time_grid(num_steps)), 1e-3):
             return None
         visited = [float(t[0]) for t in seen]
         if len(visited) != num_steps:
@@ -236,7 +224,7 @@ def euler(function: Callable[..., Any]) -> None:
         x = noise
         for t in visited:
             x = x + velocity(x, t) / num_steps
-        if _near(answer, x, 1e-3):
+        if near(answer, x, 1e-3):
             return (
                 "you went with the velocity; it points to the noise, so time falling subtracts it"
             )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..diffusion import FLOW
 from ..sampling import ddim, dpmpp_2m, guided, heun, time_grid
-from . import run_check
+from . import compared, run_check
 
 MEANS = torch.tensor([-0.6, 0.1, 0.8], dtype=torch.float64)
 SPREADS = torch.tensor([0.2, 0.4, 0.3], dtype=torch.float64)
@@ -60,7 +60,7 @@ def midpoint_step(function: Callable[..., Any]) -> None:
     run_check(
         "a step of the midpoint method, two looks and second order",
         lambda: function(_gaussian, x, t, t_next),
-        lambda answer: _judged(answer, right, wrong),
+        lambda answer: compared(answer, right, wrong),
     )
 
 
@@ -120,7 +120,7 @@ def foreseen(function: Callable[..., Any]) -> None:
     run_check(
         "x0_hat half-way through the next step, exact wherever it moves on a straight line",
         lambda: function(x0_hat, x0_before, h, h_before),
-        lambda answer: _judged(answer, right, wrong),
+        lambda answer: compared(answer, right, wrong),
     )
 
 
@@ -152,22 +152,8 @@ def steer_away(function: Callable[..., Any]) -> None:
     run_check(
         "guidance from an unwanted class past the wanted one",
         student,
-        lambda answer: _judged(answer, right, wrong),
+        lambda answer: compared(answer, right, wrong),
     )
-
-
-def _judged(answer: Any, right: Tensor, wrong: dict[str, Tensor]) -> str | None:
-    if not isinstance(answer, Tensor):
-        return f"return a tensor; you returned a {type(answer).__name__}"
-    if answer.shape != right.shape:
-        return f"the shape is {tuple(answer.shape)} and should be {tuple(right.shape)}"
-    if torch.allclose(answer.to(right), right, atol=1e-6):
-        return None
-    for words, value in wrong.items():
-        if torch.allclose(answer.to(right), value, atol=1e-6):
-            return words
-    far = (answer.to(right) - right).abs().max()
-    return f"your numbers are up to {far:.3f} away from the right ones"
 
 
 def _gaussian(xt: Tensor, t: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import run_check
+from . import near, run_check, unlike
 
 
 def read_clocks(function: Callable[..., Any]) -> None:
@@ -23,24 +23,24 @@ def read_clocks(function: Callable[..., Any]) -> None:
     code = _code(positions, 8).float()
 
     def judge(answer: Any) -> str | None:
-        wrong = _not_like(answer, (8,))
+        wrong = unlike(answer, (8,))
         if wrong:
             return wrong
         slow = 0.001 * positions.double()
         signed = torch.atan2(slow.sin(), slow.cos())
-        if _near(answer, positions, 0.5):
+        if near(answer, positions, 0.5):
             return None
-        if _near(answer, 1000 * signed, 0.5):
+        if near(answer, 1000 * signed, 0.5):
             return (
                 "the second half of the turn comes out negative; atan2 answers in (-pi, pi], "
                 "so take the angle modulo 2 pi"
             )
         swapped = torch.atan2(slow.cos(), slow.sin())
-        if _near(answer, 1000 * swapped, 0.5) or _near(answer, 1000 * (swapped % TURN), 0.5):
+        if near(answer, 1000 * swapped, 0.5) or near(answer, 1000 * (swapped % TURN), 0.5):
             return "sine and cosine are swapped; the sine comes first: atan2(sine, cosine)"
-        if _near(answer, slow, 1e-3) or _near(answer, signed, 1e-3):
+        if near(answer, slow, 1e-3) or near(answer, signed, 1e-3):
             return "this is the angle of the hand; divide it by the clock's frequency"
-        if _near(answer, positions.double() % TURN, 1e-2):
+        if near(answer, positions.double() % TURN, 1e-2):
             return "you read the fastest clock, which goes round every 6.28 positions"
         return f"position {float(positions[3]):.0f} came out as {float(answer[3]):.2f}"
 
@@ -122,23 +122,23 @@ def position_volume(function: Callable[..., Any]) -> None:
             return "the values have four axes; flatten frames, rows and columns into one"
         if isinstance(answer, Tensor) and answer.shape == (len(right), dim // 3):
             return "the three thirds were added; lay them side by side with torch.cat"
-        wrong = _not_like(answer, tuple(right.shape))
+        wrong = unlike(answer, tuple(right.shape))
         if wrong:
             return wrong
-        if _near(answer, right, 1e-4):
+        if near(answer, right, 1e-4):
             return None
-        if _near(answer, build((1, 2, 0), (0, 1, 2)), 1e-4):
+        if near(answer, build((1, 2, 0), (0, 1, 2)), 1e-4):
             return "the frame counts fastest; all cells of frame 0 come first, then frame 1"
-        if _near(answer, build((1, 0, 2), (0, 1, 2)), 1e-4):
+        if near(answer, build((1, 0, 2), (0, 1, 2)), 1e-4):
             return "rows come before frames; does meshgrid say indexing='ij'?"
-        if _near(answer, build((0, 2, 1), (0, 1, 2)), 1e-4):
+        if near(answer, build((0, 2, 1), (0, 1, 2)), 1e-4):
             return "you go down the columns; go through each frame row by row"
         for thirds in [(1, 2, 0), (0, 2, 1), (2, 1, 0), (1, 0, 2), (2, 0, 1)]:
-            if _near(answer, build((0, 1, 2), thirds), 1e-4):
+            if near(answer, build((0, 1, 2), thirds), 1e-4):
                 return "the thirds are in another order; frame first, then row, then column"
         for third, name in enumerate(["frame", "row", "column"]):
             place = slice(third * dim // 3, (third + 1) * dim // 3)
-            if not _near(answer[:, place], right[:, place], 1e-4):
+            if not near(answer[:, place], right[:, place], 1e-4):
                 return f"the third that says the {name} is not the code of the {name}"
         return None
 
@@ -158,18 +158,18 @@ def time_code(function: Callable[..., Any]) -> None:
     dim = 16
 
     def judge(answer: Any) -> str | None:
-        wrong = _not_like(answer, (len(t), dim))
+        wrong = unlike(answer, (len(t), dim))
         if wrong:
             return wrong
         thousandths = 1000 * t.double()
-        if _near(answer, _code(thousandths, dim), 2e-3):
+        if near(answer, _code(thousandths, dim), 2e-3):
             return None
-        if _near(answer, _code(1000 * t.long(), dim), 2e-3):
+        if near(answer, _code(1000 * t.long(), dim), 2e-3):
             return "every time below 1 has the code of 0: `long` cuts t off before it is multiplied"
-        if _near(answer, _code(t, dim), 2e-3):
+        if near(answer, _code(t, dim), 2e-3):
             return "the hands hardly move between 0 and 1; count thousandths: 1000 * t"
         whole = [thousandths.floor(), thousandths.round(), (1000 * t).floor(), (1000 * t).round()]
-        if any(_near(answer, _code(w, dim), 2e-3) for w in whole):
+        if any(near(answer, _code(w, dim), 2e-3) for w in whole):
             return (
                 "t = 0.5000 and t = 0.5007 are told apart by whole thousandths only; "
                 "keep the fraction: the clocks can be read between two ticks"
@@ -197,19 +197,3 @@ def _dot(apart: float, dim: int) -> float:
 def _dot_of_half(apart: float, dim: int) -> float:
     """What comes out with the right number of clocks for an axis, but the exponents of all dim."""
     return sum(math.cos(apart * 10_000.0 ** (-2 * i / dim)) for i in range(dim // 4))
-
-
-def _not_like(answer: Any, shape: tuple[int, ...]) -> str | None:
-    if not isinstance(answer, Tensor):
-        return f"expected a tensor, got {type(answer).__name__}"
-    if tuple(answer.shape) != shape:
-        return f"expected the shape {shape}, got {tuple(answer.shape)}"
-    if not bool(torch.isfinite(answer).all()):
-        return "there are values in it that are not finite"
-    return None
-
-
-def _near(answer: Tensor, expected: Tensor, tolerance: float) -> bool:
-    if answer.shape != expected.shape:
-        return False
-    return float((answer.detach().double() - expected.double()).abs().max()) < tolerance

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import run_check
+from . import run_check, unlike
 
 
 def fold_pixels(function: Callable[..., Any]) -> None:
@@ -18,7 +18,7 @@ def fold_pixels(function: Callable[..., Any]) -> None:
     expected = F.pixel_unshuffle(x, 2)
 
     def judge(answer: Any) -> str | None:
-        if wrong := _unlike(answer, expected):
+        if wrong := unlike(answer, expected.shape, expected.dtype):
             return wrong
         if torch.equal(answer, expected):
             return None
@@ -77,7 +77,7 @@ def tokens_to_map(function: Callable[..., Any]) -> None:
     def judge(answer: Any) -> str | None:
         if isinstance(answer, Tensor) and answer.shape == (2, height, width, 4):
             return "the channels are last; a map has them before height and width"
-        if wrong := _unlike(answer, expected):
+        if wrong := unlike(answer, expected.shape, expected.dtype):
             return wrong
         if torch.equal(answer, expected):
             return None
@@ -103,7 +103,7 @@ def gated_update(function: Callable[..., Any]) -> None:
     expected = update(scale, shift, gate)
 
     def judge(answer: Any) -> str | None:
-        if wrong := _unlike(answer, expected):
+        if wrong := unlike(answer, expected.shape, expected.dtype):
             return wrong
 
         def is_like(other: Tensor) -> bool:
@@ -136,17 +136,6 @@ def gated_update(function: Callable[..., Any]) -> None:
 
 def _some(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _unlike(answer: Any, expected: Tensor) -> str | None:
-    """What is wrong with the kind or the shape of an answer, in words."""
-    if not isinstance(answer, Tensor):
-        return f"expected a tensor, got {type(answer).__name__}"
-    if answer.shape != expected.shape:
-        return f"expected the shape {tuple(expected.shape)}, got {tuple(answer.shape)}"
-    if answer.dtype != expected.dtype:
-        return f"expected numbers of type {expected.dtype}, got {answer.dtype}"
-    return None
 
 
 def _measured_width(before: int, after: int) -> int:
