@@ -1,4 +1,4 @@
-"""What training and generating cost, ours beside the peers': ratios, all measured in one run.
+"""What training and generating cost, ours beside the peers': ratios, each part in one run.
 
     pip install -e ".[race,eval]"
     python tests/benchmarks/cost.py                    # all of it, about a quarter of an hour
@@ -11,7 +11,8 @@
   of each.
 - scaling: cost of a training image against image size and batch size, with fitted exponents.
 
-Writes tests/benchmarks/results/cost.json. Nothing else should run meanwhile.
+Writes tests/benchmarks/results/cost.json, where each part says under what it was measured. Nothing
+else should run meanwhile.
 """
 
 import argparse
@@ -144,7 +145,7 @@ def sampling(num_samples: int) -> dict[str, Any]:
 
 
 def scaling(seconds: float) -> dict[str, Any]:
-    """CPU-seconds of a training image by image size and by batch size, with fitted exponents."""
+    """Seconds of a training image by image size and by batch size, with fitted exponents."""
     sizes = {size: _cost_of_an_image(size, BATCH, seconds) for size in (16, 32, 64)}
     batches = {batch: _cost_of_an_image(32, batch, seconds) for batch in (8, 16, 32, 64, 128)}
     side = _exponent({size: cost for size, (cost, _) in sizes.items()})
@@ -214,15 +215,16 @@ def main() -> None:
         print(json.dumps(of_training(args.racer, args.seconds)))
         return
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results["torch"], results["threads"] = torch.__version__, torch.get_num_threads()
-    results["load"] = os.getloadavg()[0]
     for part in args.only:
+        # Taken before: afterwards the load is our own.
+        under = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+        under["load"] = os.getloadavg()[0]
         measured = {
             "training": lambda: training(args.seconds),
             "sampling": lambda: sampling(args.num_samples),
             "scaling": lambda: scaling(args.seconds / 5),
         }[part]()
-        results[part] = measured
+        results[part] = under | measured
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 

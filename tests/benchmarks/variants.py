@@ -94,7 +94,7 @@ def adam_of_the_five_lines(model: nn.Module) -> optim.Optimizer:
 
 
 def adamw(model: nn.Module) -> optim.Optimizer:
-    """What `recommended_optimizer` is where there is no Muon."""
+    """What `recommended_optimizer` is where there is no Muon, at half its learning rate."""
     return optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.97), weight_decay=0.01)
 
 
