@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .model import DiffusionTransformerUNet
 from .writing import written_beside
@@ -56,7 +56,8 @@ def save_model(
     }
     try:
         with written_beside(path) as partial:
-            save_file(weights, partial, metadata=header)
+            # Not `save_file`: what that writes nobody else on the machine may read.
+            partial.write_bytes(save(weights, metadata=header))
     except (OSError, SafetensorError) as error:
         raise OSError(f"could not write the model to {path}: {error}") from error
     return path

@@ -1,6 +1,7 @@
 """Model files: whole, safe to read, and clear about what is wrong with them."""
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -110,17 +111,27 @@ def test_weights_that_do_not_fit_their_header(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_others_may_read_a_model_as_any_other_file(
+    model: DiffusionTransformerUNet, tmp_path: Path
+) -> None:
+    (tmp_path / "any.txt").write_text("")
+    path = save_model(model, tmp_path / "model.safetensors")
+    assert path.stat().st_mode == (tmp_path / "any.txt").stat().st_mode
+
+
 def test_full_disk_keeps_the_old_file(
     model: DiffusionTransformerUNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save_model(model, tmp_path / "model.safetensors")
     before = path.read_bytes()
 
-    def full(weights: object, file: Path, **_: object) -> None:
-        Path(file).write_bytes(b"half")
+    def full(file: Path, content: bytes) -> int:
+        with open(file, "wb") as half:
+            half.write(content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("aetherfusion.checkpoint.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="could not write the model"):
         save_model(model, path)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
