@@ -93,9 +93,9 @@ def adam_of_the_five_lines(model: nn.Module) -> optim.Optimizer:
     return optim.Adam(model.parameters(), lr=1e-4)
 
 
-def adamw(model: nn.Module) -> optim.Optimizer:
-    """What `recommended_optimizer` is where there is no Muon, at half its learning rate."""
-    return optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.97), weight_decay=0.01)
+def adamw(model: nn.Module, lr: float = 2e-3) -> optim.Optimizer:
+    """What `recommended_optimizer` is where there is no Muon; there at 4e-3 by default."""
+    return optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.97), weight_decay=0.01)
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,7 @@ def _but(**change: Any) -> Setup:
 BRANCHES: dict[str, Setup] = {
     "five lines: Adam at 1e-4": _but(optimizer=adam_of_the_five_lines),
     "AdamW alone": _but(optimizer=adamw),
+    "AdamW alone at 4e-3": _but(optimizer=lambda model: adamw(model, 4e-3)),
     "learning rate 2e-3": _but(optimizer=_lr(2e-3)),
     "learning rate 8e-3": _but(optimizer=_lr(8e-3)),
     "decay over the last 60 %": _but(options={"decay": 0.6}),
