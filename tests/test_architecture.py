@@ -41,7 +41,7 @@ ARROWS: dict[str, str] = {
     "generation": "data diffusion memory sampling",
     "plots": "data writing",
     "judge": "",
-    "evaluation": "data judge",
+    "evaluation": "data judge model",
     "widgets": "checkpoint data generation plots sampling",
     "picker": "",
     "lessons": "*",

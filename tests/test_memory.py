@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from typing import ClassVar
 
 import pytest
 
@@ -54,6 +55,34 @@ def test_memory_is_kept_within_and_given_back_after() -> None:
     assert given_back > 10_000, given_back  # else the test would say nothing
     assert kept < given_back / 20, (kept, given_back)
     assert left < usual + 64, (left, usual)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to keep it")
+def test_a_use_within_another_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Libc:
+        calls: ClassVar[list[tuple[int, ...]]] = []
+
+        def mallopt(self, *call: int) -> None:
+            self.calls.append(call)
+
+        def malloc_trim(self, pad: int) -> None:
+            self.calls.append((pad,))
+
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: Libc())
+    with kept_memory():
+        before = len(Libc.calls)
+        with pytest.raises(KeyboardInterrupt), kept_memory():
+            raise KeyboardInterrupt
+        with kept_memory():
+            pass
+        within = Libc.calls[before:]
+        assert (memory.TRIM_THRESHOLD, 1024 * memory.MiB) in within
+        assert (memory.TRIM_THRESHOLD, 64 * memory.MiB) not in within and (0,) not in within
+    assert Libc.calls[-3:] == [
+        (memory.TRIM_THRESHOLD, 64 * memory.MiB),
+        (memory.TOP_PAD, 0),
+        (0,),
+    ]
 
 
 def test_without_such_a_library_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:

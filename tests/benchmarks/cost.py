@@ -6,7 +6,7 @@
 
 - training: images/s of every racer of race.py, its arithmetic, and the share of what this machine
   reaches in a bfloat16 3x3 convolution (forward and backward, 64 channels at 16x16); memory; ours
-  compiled, and ours without `kept_memory`, too.
+  compiled, too.
 - sampling: seconds for ten pictures at 5 to 100 steps of three samplers, and the Fréchet distance
   of each.
 - scaling: cost of a training image against image size and batch size, with fitted exponents.
@@ -35,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 RESULTS = Path(__file__).parent / "results" / "cost.json"
 BATCH = 64
-OURS = ("aetherfusion", "aetherfusion, compiled", "aetherfusion, memory not kept")
+OURS = ("aetherfusion", "aetherfusion, compiled")
 PEERS = ("diffusers", "denoising-diffusion-pytorch", "smalldiffusion", "one-shot")
 
 
@@ -43,12 +43,9 @@ def of_training(name: str, seconds: float) -> dict[str, float]:
     """Images/s and GFLOP/s of one racer's training, in this process, and its peak memory."""
     from race import RACERS
 
-    from aetherfusion import training
     from aetherfusion.data import load_cifar10
     from aetherfusion.memory import kept_memory
 
-    if name.endswith("not kept"):
-        training.kept_memory = contextlib.nullcontext  # type: ignore[attr-defined]
     racer = RACERS[name.partition(",")[0]](load_cifar10())
     if name.endswith("compiled"):
         racer.network.compile()

@@ -1,13 +1,15 @@
 """What a training image costs, and how much of this machine's arithmetic the training uses.
 
-    python tests/benchmarks/training_cost.py [--seconds 30]
+    python tests/benchmarks/training_cost.py [--seconds 30] [--memory-not-kept]
 
 Trains the default model as the README's five lines do, with plain Adam and torchvision's own data
 set where CIFAR-10 is found (pictures of noise elsewhere: the arithmetic is the same), then times
 3x3 convolutions in bfloat16 at the model's widths, forward and backward, at the same batch size.
+The second option trains without what memory.py does, to see what that is worth.
 """
 
 import argparse
+import contextlib
 import time
 
 import torch
@@ -17,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
-from aetherfusion import DiffusionTransformerUNet, training_steps
+from aetherfusion import DiffusionTransformerUNet, training, training_steps
 from aetherfusion.data import find_cifar10
 
 BATCH = 64
@@ -92,9 +94,12 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=30, help="of training to time")
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--memory-not-kept", action="store_true")
+    args = parser.parse_args()
+    if args.memory_not_kept:
+        training.kept_memory = contextlib.nullcontext  # type: ignore[attr-defined]
     cost = gflop_per_image()
-    speed = images_per_second(seconds)
+    speed = images_per_second(args.seconds)
     print(f"threads: {torch.get_num_threads()}")
     print(f"cost: {cost:.3f} GFLOP a training image")
     print(f"speed: {speed:.1f} images/s, {speed * cost:.0f} GFLOP/s")
