@@ -1,6 +1,6 @@
 """Which arithmetic is fast here: bfloat16, float16 or float32.
 
-Owns: `choose_precision` and `make_accelerator`. Used in lesson 05.
+Owns: `choose_precision`, `fast_dtype` and `make_accelerator`. Used in lesson 05.
 `torch.cuda.is_bf16_supported()` is not the question to ask: it says yes on a T4, which emulates
 bfloat16 and is slower for it. What counts is what the hardware does fast.
 """
@@ -69,6 +69,12 @@ def fast_cpu_features() -> frozenset[str]:
     return frozenset(
         name for name, ask in questions.items() if getattr(torch.cpu, ask, lambda: False)()
     )
+
+
+def fast_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where the device multiplies it fast, else float32; both have the same range."""
+    fast = choose_precision(device).mixed_precision == "bf16"
+    return torch.bfloat16 if fast else torch.float32
 
 
 def make_accelerator(precision: Precision | None, *, seed: int = 0) -> Accelerator:

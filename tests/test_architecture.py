@@ -22,7 +22,7 @@ ARROWS: dict[str, str] = {
     "positional": "",
     "attention": "",
     "diffusion": "",
-    "optimization": "",
+    "optimization": "precision",
     "precision": "",
     "memory": "",
     "progress": "",
