@@ -12,7 +12,6 @@ from tiny import Affine, batches, weights_of
 from torch import Tensor, nn, optim
 
 import aetherfusion.optimization as optimization
-import aetherfusion.precision as precision
 import aetherfusion.training as training
 from aetherfusion import (
     DiffusionTransformerUNet,
@@ -90,7 +89,9 @@ def test_muon_multiplies_in_what_the_device_does_fast(monkeypatch: pytest.Monkey
         (frozenset(), torch.float32),
         (frozenset({"amx_bf16"}), torch.bfloat16),
     ]:
-        monkeypatch.setattr(precision, "fast_cpu_features", lambda found=features: found)
+        monkeypatch.setattr(
+            "aetherfusion.precision.fast_cpu_features", lambda found=features: found
+        )
         assert orthogonalised(torch.randn(4, 6)).dtype == expected
     for capability, expected in [((7, 5), torch.float32), ((8, 0), torch.bfloat16)]:
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)

@@ -94,7 +94,7 @@ def adam_of_the_five_lines(model: nn.Module) -> optim.Optimizer:
 
 
 def adamw(model: nn.Module, lr: float = 2e-3) -> optim.Optimizer:
-    """What `recommended_optimizer` is where there is no Muon; there at 4e-3 by default."""
+    """What `recommended_optimizer` has beside Muon, for every weight."""
     return optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.97), weight_decay=0.01)
 
 
