@@ -34,7 +34,7 @@ TAUGHT = {
     },
     "04": {"diffusion": ["Path", "_like", "FLOW", "COSINE", "sample_times"]},
     "05": {
-        "optimization": ["learning_rate_factor", "averaged_copy"],
+        "optimization": ["orthogonalised", "learning_rate_factor", "averaged_copy"],
         "training": ["diffusion_loss"],
     },
     "06": {"sampling": ["time_grid", "guided", "ddim", "heun", "dpmpp_2m", "SamplerStep"]},

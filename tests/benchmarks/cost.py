@@ -5,8 +5,8 @@
     python tests/benchmarks/cost.py --only scaling     # or one of: training, sampling, scaling
 
 - training: images/s of every racer of race.py, its arithmetic, and the share of what this machine
-  reaches in a bfloat16 3x3 convolution (forward and backward, 64 channels at 16x16); memory; ours
-  compiled, too.
+  reaches in a 3x3 convolution (forward and backward, 64 channels at 16x16, in the arithmetic that
+  is fast here); memory; ours compiled, too.
 - sampling: seconds for ten pictures at 5 to 100 steps of three samplers, and the Fréchet distance
   of each.
 - scaling: cost of a training image against image size and batch size, with fitted exponents.
