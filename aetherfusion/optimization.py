@@ -48,7 +48,7 @@ class Muon(Optimizer):
     """Momentum, made equally strong in all directions: an optimizer for matrices.
 
     The same steps as those of `torch.optim.Muon` (torch 2.9 and later), which always multiplies in
-    bfloat16: where that is emulated, as on most laptops, it took three quarters of a training step.
+    bfloat16: on processors that emulate that, it took three quarters of a training step.
 
     Args:
         params: matrices, and nothing else.

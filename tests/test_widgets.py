@@ -338,7 +338,7 @@ def test_the_cards_show_the_classes(model: Any) -> None:
     each = [
         generate_images(model, i + 1, labels=name, **plainly)[i] for i, name in enumerate(NAMES)
     ]
-    assert off(picker.class_pictures, torch.stack(each)) < 1e-4
+    assert off(picker.class_pictures, torch.stack(each)) < 1e-5
 
 
 def test_the_line_of_code_makes_the_same_pictures(model: Any) -> None:
@@ -584,7 +584,8 @@ def test_the_guidance_sheet_starts_every_picture_at_the_same_noise(model: Any) -
         for i, name in enumerate(NAMES):
             options = {"labels": name, "seed": 6, "steps": 3, "guidance_scale": scale}
             alone = generate_images(model, 1, guidance_interval=(0.0, 1.0), **options)[0]
-            assert off(row[i], alone) < 1e-4
+            # Guidance multiplies the rounding of its two estimates, scale and 1 - scale times.
+            assert off(row[i], alone) < 1e-5 * (scale + abs(1 - scale))
         assert str(f"<div>{scale:g}</div>") in explorer.side.value
     assert off(pixels(explorer.image.value), as_shown(torch.cat(explorer.rows), 4)) == 0
     assert explorer.bar.value == explorer.bar.max == 12
@@ -636,7 +637,7 @@ def test_the_attention_is_the_one_in_use(model: Any) -> None:
     for step in (0, 7, 17):
         t = way.times[step].float()[None]
         for block, maps in enumerate(recorded(model, way.xt[step], t, torch.tensor([0]))):
-            assert off(explorer.maps[block, step], maps[0]) < 1e-4
+            assert off(explorer.maps[block, step], maps[0]) < 1e-5
     assert explorer.maps.shape == (2, 18, 2, 16, 16)
 
 

@@ -13,9 +13,11 @@ that is worth.
 import argparse
 import contextlib
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn, optim
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
@@ -42,8 +44,8 @@ def gflop_per_image() -> float:
     return counter.get_total_flops() / 8 / 1e9
 
 
-def images_per_second(seconds: float, *, recommended: bool = False) -> float:
-    """Of the five lines, once warmed up; with Adam as they are, or with our optimizer."""
+def images_per_second(seconds: float, make_optimizer: Callable[[nn.Module], Optimizer]) -> float:
+    """Of the five lines with an optimizer, once warmed up."""
     root = find_cifar10()
     if root is not None:
         change = transforms.Compose(
@@ -57,13 +59,10 @@ def images_per_second(seconds: float, *, recommended: bool = False) -> float:
     else:
         images = (torch.rand(4096, 3, 32, 32) * 2 - 1).clone()
         data = TensorDataset(images, torch.arange(4096) % 10)
-    if not recommended:
-        print(f"data: {'CIFAR-10' if root else 'noise'}")
     trainloader = DataLoader(data, batch_size=BATCH, shuffle=True)
     model = DiffusionTransformerUNet(image_size=32, num_classes=10, embedding_dim=128, num_heads=4)
     criterion = nn.MSELoss()
-    adam = optim.Adam(model.parameters(), lr=1e-4)
-    optimizer = recommended_optimizer(model) if recommended else adam
+    optimizer = make_optimizer(model)
     spent = images = 0.0
     steps = training_steps(model, trainloader, criterion, optimizer, num_epochs=50)
     for step in steps:
@@ -108,11 +107,12 @@ def main() -> None:
     if args.memory_not_kept:
         training.kept_memory = contextlib.nullcontext  # type: ignore[attr-defined]
     cost = gflop_per_image()
-    speed = images_per_second(args.seconds)
+    print(f"data: {'noise' if find_cifar10() is None else 'CIFAR-10'}")
+    speed = images_per_second(args.seconds, lambda model: optim.Adam(model.parameters(), lr=1e-4))
     print(f"threads: {torch.get_num_threads()}, convolutions in {fast_dtype('cpu')}")
     print(f"cost: {cost:.3f} GFLOP a training image")
     print(f"speed: {speed:.1f} images/s, {speed * cost:.0f} GFLOP/s")
-    with_ours = images_per_second(args.seconds, recommended=True)
+    with_ours = images_per_second(args.seconds, recommended_optimizer)
     print(f"with the recommended optimizer: {with_ours:.1f} images/s")
     for channels, size in [(64, 16), (128, 16), (192, 8)]:
         forward, both = convolution_gflops(channels, size)
