@@ -30,7 +30,7 @@ def generate_images(
     *,
     labels: Label | Iterable[Label] | Tensor | None = None,
     seed: int = 0,
-    steps: int = 18,
+    steps: int = 14,
     guidance_scale: float = 3.5,
     guidance_interval: tuple[float, float] = (0.1, 0.55),
     sampler: Sampler = dpmpp_2m,

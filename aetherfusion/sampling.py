@@ -43,24 +43,29 @@ Callback = Callable[[SamplerStep], None]
 Sampler = Callable[..., Tensor]
 
 
-def time_grid(steps: int, *, shift: float = 1.0) -> Tensor:
+def time_grid(steps: int, *, tail: int = 2) -> Tensor:
     """The times that a sampler visits: `steps + 1` of them, from 1 down to 0.
+
+    They fall evenly, but for the end. No sampler can use its second order in the step to 0, so the
+    last of the even steps is cut short: to a third of where it begins, to a third of that, to 0.
+
+    >>> time_grid(14)  # 1, 11/12, ..., 2/12, 1/12, 1/36, 1/108, 0
 
     Args:
         steps: at least 1.
-        shift: above 1 more of the steps are spent on noisy images; 1 spaces them evenly.
+        tail: how many thirds; 0 for even times. At most a fifth of the steps are spent on them.
 
     Returns:
         (steps + 1,) float64, so that differences of neighbours stay exact.
-
-    Source: Esser et al. 2024, equation 23 (the shift).
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    if shift <= 0:
-        raise ValueError(f"shift must be positive, got {shift}")
-    t = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
-    return shift * t / (1 + (shift - 1) * t)
+    if tail < 0:
+        raise ValueError(f"tail must be at least 0, got {tail}")
+    tail = min(tail, steps // 5)
+    even = torch.linspace(1, 0, steps - tail + 1, dtype=torch.float64)
+    thirds = even[-2] / 3 ** torch.arange(1, tail + 1)
+    return torch.cat([even[:-1], thirds, even[-1:]])
 
 
 def guided(

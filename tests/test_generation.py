@@ -269,12 +269,12 @@ def test_trajectory_is_the_way_to_the_images(model: DiffusionTransformerUNet) ->
     way = denoising_trajectory(model, 2, **options)
     assert distance(way.images, generate_images(model, 2, **options)) < 1e-6
     assert way.xt.shape == (6, 2, 3, 8, 8) and way.x0_hat.shape == (5, 2, 3, 8, 8)
-    expected = torch.tensor([1, 0.8, 0.6, 0.4, 0.2, 0], dtype=torch.float64)
+    expected = torch.tensor([1, 0.75, 0.5, 0.25, 0.25 / 3, 0], dtype=torch.float64)
     assert distance(way.times, expected) < 1e-12
     assert distance((way.xt[-1] + 1) / 2, way.images) < 1e-6, "the last xt is the image"
     assert distance(((way.x0_hat[-1] + 1) / 2).clamp(0, 1), way.images) < 1e-5
     # On the straight path, xt is x0_hat and the noise it implies: the first step, by hand.
-    assert distance(way.xt[1], 0.2 * way.x0_hat[0] + 0.8 * way.xt[0]) < 1e-5
+    assert distance(way.xt[1], 0.25 * way.x0_hat[0] + 0.75 * way.xt[0]) < 1e-5
     (way.xt[0] * torch.ones((), requires_grad=True)).sum().backward()
 
 

@@ -188,19 +188,42 @@ def test_the_precision_of_the_times_does_not_show(sampler: Sampler, path: Path) 
     assert distance(sampler(mixture_denoiser(path), x, times.float(), path=path), ours) < 1e-4
 
 
-@pytest.mark.parametrize("steps", [1, 2, 18])
-@pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
-def test_time_grid_is_the_formula_of_stable_diffusion_3(steps: int, shift: float) -> None:
-    """t_m = sqrt(m/n) t / (1 + (sqrt(m/n) - 1) t), Esser et al. 2024, equation 23."""
-    times = time_grid(steps, shift=shift)
+@pytest.mark.parametrize("steps", [1, 4, 5, 9, 10, 14, 15])
+@pytest.mark.parametrize("tail", [0, 1, 2, 3])
+def test_time_grid_is_even_but_for_the_thirds_at_its_end(steps: int, tail: int) -> None:
+    times = time_grid(steps, tail=tail)
     assert times.dtype == torch.float64 and times.shape == (steps + 1,)
     assert times[0] == 1 and times[-1] == 0 and (times.diff() < 0).all()
-    for i, t in enumerate(times.tolist()):
-        even = 1 - i / steps
-        assert abs(t - shift * even / (1 + (shift - 1) * even)) < 1e-12
-    if steps == 18 and shift == 3.0:
-        assert (times > 0.5).sum() > 13, "more of the steps at high noise"
-    assert torch.equal(time_grid(steps), time_grid(steps, shift=1.0))
+    thirds = min(tail, steps // 5)
+    even = steps - thirds
+    for i, t in enumerate(times.tolist()[:-1]):
+        expected = 1 - i / even if i < even else 1 / even / 3 ** (i - even + 1)
+        assert abs(t - expected) < 1e-12
+    assert torch.equal(time_grid(steps), time_grid(steps, tail=2))
+
+
+def test_the_times_of_the_docstring() -> None:
+    expected = torch.tensor([*range(12, 0, -1), 1 / 3, 1 / 9, 0], dtype=torch.float64) / 12
+    assert distance(time_grid(14), expected) < 1e-12
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_thirds_at_the_end_are_worth_their_looks(sampler: Sampler) -> None:
+    """Data with fine details, for which the last step of an even grid is too long."""
+    weights, spread = torch.tensor([0.5, 0.5], dtype=torch.float64), 0.01
+
+    def denoise(xt: Tensor, t: Tensor) -> Tensor:
+        alpha, sigma = alpha_sigma(FLOW, float(t))
+        variance = alpha**2 * spread**2 + sigma**2
+        means = torch.tensor([-0.1, 0.1], dtype=torch.float64)
+        away = xt[..., None] - alpha * means
+        share = (weights.log() - away**2 / variance / 2).softmax(-1)
+        return (share * (means + alpha * spread**2 / variance * away)).sum(-1)
+
+    x = some(200)
+    exact = heun(denoise, x, time_grid(2000))
+    errors = [distance(sampler(denoise, x, time_grid(14, tail=tail)), exact) for tail in (0, 2)]
+    assert errors[1] < errors[0] / 2
 
 
 @pytest.mark.parametrize(("sampler", "calls"), [(ddim, 7), (heun, 13), (dpmpp_2m, 7)])
@@ -251,8 +274,8 @@ def test_samplers_refuse_times_that_do_not_fall(sampler: Sampler, times: list[fl
 def test_time_grid_refuses_what_makes_no_sense() -> None:
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         time_grid(0)
-    with pytest.raises(ValueError, match="shift must be positive, got 0"):
-        time_grid(4, shift=0)
+    with pytest.raises(ValueError, match="tail must be at least 0, got -1"):
+        time_grid(4, tail=-1)
 
 
 class LabelledFake:

@@ -46,7 +46,7 @@ def diffusers() -> Any:
     return pytest.importorskip("diffusers", reason="compares with diffusers' schedulers")
 
 
-TIMES = [grid(12), time_grid(12, shift=3.0), grid(12, 0.9, 0.0)]
+TIMES = [grid(12), time_grid(12), grid(12, 0.9, 0.0)]
 
 
 @pytest.mark.parametrize("times", TIMES)

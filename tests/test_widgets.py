@@ -406,7 +406,7 @@ def test_stop_answers_within_one_step(model: Any, gate: Callable[[], Gate]) -> N
     held.let_through()  # the look that was under way when Stop was pressed
     finish(picker)
     assert held.looks == 4, "it went on after Stop"
-    assert "Stopped after 3 of 18 steps" in picker.note.value
+    assert "Stopped after 3 of 14 steps" in picker.note.value
     assert not picker.go.disabled and picker.halt.disabled
     held.open()
     run(picker)
@@ -426,9 +426,9 @@ def test_a_second_click_starts_no_second_run(model: Any, gate: Callable[[], Gate
         picker.go._handle_custom_msg({"event": "click"}, [])  # clicks that were on their way
     picker.generate()
     assert threading.active_count() == threads
-    held.let_through(18)
+    held.let_through(14)
     finish(picker)
-    assert held.looks == 18 and picker.bar.value == 18
+    assert held.looks == 14 and picker.bar.value == 14
 
 
 def test_what_is_shown_is_what_was_asked_for(model: Any, gate: Callable[[], Gate]) -> None:
@@ -552,7 +552,7 @@ def test_play_moves_the_slider_in_the_browser(model: Any) -> None:
     play, slider = scrubber.play, scrubber.step
     links = {(link.source, link.target) for link in scrubber._links}
     assert links == {((play, "value"), (slider, "value")), ((slider, "max"), (play, "max"))}
-    assert play.max == slider.max == 18 and play.interval >= 100
+    assert play.max == slider.max == 14 and play.interval >= 100
 
 
 def test_a_stopped_walk_can_be_scrubbed(model: Any, gate: Callable[[], Gate]) -> None:
@@ -565,9 +565,9 @@ def test_a_stopped_walk_can_be_scrubbed(model: Any, gate: Callable[[], Gate]) ->
     click(scrubber.halt)
     held.let_through()
     finish(scrubber)
-    assert "Stopped after 4 of 18" in scrubber.note.value
+    assert "Stopped after 4 of 14" in scrubber.note.value
     last = pixels(png(scrubber.way[-1][1]))
-    for i in (18, 3, 0, 17):
+    for i in (14, 3, 0, 13):
         move(scrubber.step, i) if scrubber.step.value != i else None
         assert scrubber.where.value
     assert len(scrubber.way) == 5 and off(pixels(scrubber.seen.value), last) == 0
@@ -634,11 +634,11 @@ def test_the_attention_is_the_one_in_use(model: Any) -> None:
     move(explorer.seed, 8)
     run(explorer)
     way = denoising_trajectory(model, labels="cat", seed=8)
-    for step in (0, 7, 17):
+    for step in (0, 6, 13):
         t = way.times[step].float()[None]
         for block, maps in enumerate(recorded(model, way.xt[step], t, torch.tensor([0]))):
             assert off(explorer.maps[block, step], maps[0]) < 1e-5
-    assert explorer.maps.shape == (2, 18, 2, 16, 16)
+    assert explorer.maps.shape == (2, 14, 2, 16, 16)
 
 
 def test_every_chooser_of_the_attention_changes_what_is_lit(model: Any) -> None:
@@ -946,13 +946,13 @@ def test_a_kernel_stays_alive_while_it_generates(kernel: Any) -> None:
     send_click(kernel, halt)
     kernel.execute("gate.release(1)")
     said = updates(kernel, note, "value", lambda value: "Stopped" in value)
-    assert "Stopped after 3 of 18 steps" in said[-1]
-    kernel.execute("gate.release(18)")
+    assert "Stopped after 3 of 14 steps" in said[-1]
+    kernel.execute("gate.release(14)")
     send_click(kernel, go)
     said = updates(kernel, note, "value", lambda value: "seed 1" in value)
     assert "aether-wrong" not in said[-1]
     printed, _ = execute(kernel, "print(picker.error, picker.bar.value, gate._value)")
-    assert printed == "None 18 0\n"
+    assert printed == "None 14 0\n"
 
 
 def test_a_notebook_keeps_a_picture(tmp_path: Path) -> None:

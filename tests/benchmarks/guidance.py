@@ -19,9 +19,9 @@ from aetherfusion.precision import choose_precision
 
 
 def settings(text: str) -> tuple[float, float, float, int]:
-    """(scale, low, high, steps) of "3,0.1,0.6" or "3,0.1,0.6,18"."""
+    """(scale, low, high, steps) of "3,0.1,0.6" or "3,0.1,0.6,14"."""
     scale, low, high, *steps = text.split(",")
-    return float(scale), float(low), float(high), int(*steps or [18])
+    return float(scale), float(low), float(high), int(*steps or [14])
 
 
 def main() -> None:

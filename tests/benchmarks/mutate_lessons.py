@@ -61,13 +61,15 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ("optimization", "(n / (n + 1)) ** (exponent + 1)", "(n / (n + 1)) ** exponent"),
         ("optimization", "remaining / decay if decay > 0", "remaining * decay if decay > 0"),
         ("optimization", "min(1.0, (step + 1) / warmup,", "min(1.0, step / warmup + 1,"),
-    ],
+        ("optimization", "for _ in range(5)", "for _ in range(4)"),
+        ("optimization", "beta=b, alpha=c), x, beta=a", "beta=b, alpha=c), x, beta=b"),    ],
     "06": [
         ("sampling", "torch.lerp(without, with_label,", "torch.lerp(with_label, without,"),
         ("sampling", "(velocity + velocity_next) / 2", "(velocity + velocity_next)"),
         ("sampling", "(h / h_before / 2)", "(h / h_before)"),
         ("sampling", "t), t_next)\n    return x", "t), t)\n    return x"),
-        ("sampling", "t = torch.linspace(1, 0, steps + 1", "t = torch.linspace(1, 0, steps + 2"),
+        ("sampling", "steps - tail + 1", "steps - tail + 2"),
+        ("sampling", "even[-2] / 3 **", "even[-2] / 2 **"),
     ],
     "07": [
         ("evaluation", "[0.25, 0.5, 0.25]", "[0.5, 0.5, 0.5]"),
