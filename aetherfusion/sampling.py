@@ -46,14 +46,15 @@ Sampler = Callable[..., Tensor]
 def time_grid(steps: int, *, tail: int = 2) -> Tensor:
     """The times that a sampler visits: `steps + 1` of them, from 1 down to 0.
 
-    They fall evenly, but for the end. No sampler can use its second order in the step to 0, so the
-    last of the even steps is cut short: to a third of where it begins, to a third of that, to 0.
+    They fall evenly, but for the end. The step to 0 is of first order in each sampler here, and a
+    long one blurs fine detail. So the last of the even steps is cut, again and again, at a third of
+    the time that is left.
 
     >>> time_grid(14)  # 1, 11/12, ..., 2/12, 1/12, 1/36, 1/108, 0
 
     Args:
         steps: at least 1.
-        tail: how many thirds; 0 for even times. At most a fifth of the steps are spent on them.
+        tail: how often to cut; 0 for even times. At most a fifth of the steps are spent on it.
 
     Returns:
         (steps + 1,) float64, so that differences of neighbours stay exact.
@@ -64,8 +65,8 @@ def time_grid(steps: int, *, tail: int = 2) -> Tensor:
         raise ValueError(f"tail must be at least 0, got {tail}")
     tail = min(tail, steps // 5)
     even = torch.linspace(1, 0, steps - tail + 1, dtype=torch.float64)
-    thirds = even[-2] / 3 ** torch.arange(1, tail + 1)
-    return torch.cat([even[:-1], thirds, even[-1:]])
+    cuts = even[-2] / 3 ** torch.arange(1, tail + 1)
+    return torch.cat([even[:-1], cuts, even[-1:]])
 
 
 def guided(
