@@ -6,7 +6,9 @@
     python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 \
         --only "Muon for the matrices" "decay from the start: the recipe" "2 blocks" "8 blocks" \
         "AdamW alone" "uniform times" "cosine path" "five lines: Adam at 1e-4" "batch 32" \
-        "decay over the last 60 %" "decay from the start, at 6e-3"
+        "decay over the last 60 %" "decay from the start, at 6e-3" "not folded" \
+        "attention at 16x16 too" "no positions" "queries and keys not normalised" \
+        "adaLN not zero at first" "no label dropout, no guidance" "the usual average (0.999)"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 --seed 1 \
         --only "Muon for the matrices" "decay from the start: the recipe"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --score --name ablations_long
