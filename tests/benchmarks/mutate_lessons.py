@@ -62,7 +62,8 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ("optimization", "remaining / decay if decay > 0", "remaining * decay if decay > 0"),
         ("optimization", "min(1.0, (step + 1) / warmup,", "min(1.0, step / warmup + 1,"),
         ("optimization", "for _ in range(5)", "for _ in range(4)"),
-        ("optimization", "beta=b, alpha=c), x, beta=a", "beta=b, alpha=c), x, beta=b"),    ],
+        ("optimization", "beta=b, alpha=c), x, beta=a", "beta=b, alpha=c), x, beta=b"),
+    ],
     "06": [
         ("sampling", "torch.lerp(without, with_label,", "torch.lerp(with_label, without,"),
         ("sampling", "(velocity + velocity_next) / 2", "(velocity + velocity_next)"),

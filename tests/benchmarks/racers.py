@@ -111,7 +111,7 @@ def aetherfusion(data: ImageTensors, **sizes: Any) -> Racer:
         learn=learn,
         sample=sample,
         setup="all defaults: `recommended_optimizer`, the loop under `train`",
-        sampler="DPM-Solver++(2M), 18 steps, guidance 2.5 always",
+        sampler="DPM-Solver++(2M), 14 steps, guidance 2.5 always",
     )
 
 
