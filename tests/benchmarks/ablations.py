@@ -10,7 +10,8 @@
         "attention at 16x16 too" "no positions" "queries and keys not normalised" \
         "adaLN not zero at first" "no label dropout, no guidance" "the usual average (0.999)"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --num-samples 1000 --seed 1 \
-        --only "Muon for the matrices" "decay from the start: the recipe"
+        --only "Muon for the matrices" "decay from the start: the recipe" "AdamW alone" \
+        "uniform times"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --score --name ablations_long
 
 Training leaves samples under runs/ablations/; scoring shows those of one budget to the judge and
