@@ -44,15 +44,11 @@ def file_of(name: str, cpu_seconds: float, seed: int) -> Path:
 def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
     """Trains one setup and keeps its pictures."""
     from budget import train_for
+    from cost import with_tail
     from variants import BRANCHES, ladder
 
     from aetherfusion import generate_images
     from aetherfusion.data import load_cifar10, to_uint8
-    from aetherfusion.sampling import dpmpp_2m, time_grid
-
-    def sampler(denoise: Any, x: Any, times: Any, **options: Any) -> Any:
-        """With even times, as when the first of these runs were made."""
-        return dpmpp_2m(denoise, x, time_grid(len(times) - 1, tail=0), **options)
 
     setup = {**ladder(), **BRANCHES}[name]
     torch.set_num_threads(1)
@@ -74,7 +70,7 @@ def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
             num_samples,
             path=setup.path,
             steps=10,
-            sampler=sampler,
+            sampler=with_tail(0),  # even times, as when the first of these runs were made
             guidance_scale=setup.guidance_scale,
             guidance_interval=(0.0, 1.0),
         )
