@@ -9,6 +9,7 @@ how the defaults were chosen, and the table in the model card.
 """
 
 import argparse
+import inspect
 from pathlib import Path
 
 import torch
@@ -17,11 +18,13 @@ from aetherfusion import generate_images, load_cifar10, load_model, load_pretrai
 from aetherfusion.evaluation import RealPictures, evaluate
 from aetherfusion.precision import choose_precision
 
+DEFAULT_STEPS = inspect.signature(generate_images).parameters["steps"].default
+
 
 def settings(text: str) -> tuple[float, float, float, int]:
-    """(scale, low, high, steps) of "3,0.1,0.6" or "3,0.1,0.6,14"."""
+    """(scale, low, high, steps) of "3,0.1,0.6,14", or of "3,0.1,0.6" at the default steps."""
     scale, low, high, *steps = text.split(",")
-    return float(scale), float(low), float(high), int(*steps or [14])
+    return float(scale), float(low), float(high), int(*steps or [DEFAULT_STEPS])
 
 
 def main() -> None:
