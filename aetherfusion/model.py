@@ -80,7 +80,7 @@ class DiffusionTransformerUNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def reset_ends(self) -> None:
-        """Labels start apart, and the last convolution at zero, and with it the prediction."""
+        """Labels start apart but small, the last convolution at zero, and so the prediction."""
         nn.init.normal_(self.label_embedding.weight, std=0.3)
         last = self.unet.unfold[0]
         assert isinstance(last, nn.Conv2d) and last.bias is not None

@@ -64,7 +64,7 @@ class ResidualBlock(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation of each pixel over its channels: (B, C, H, W) to (B, C, H, W).
+    """Layer normalisation of each pixel over its channels: (B, channels, H, W) to the same.
 
     The usual choice is GroupNorm; with the channels last in memory this one reads each pixel
     once, which made it four times faster on a CPU, and it needs no number of groups.
@@ -76,7 +76,7 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
+        """(B, channels, H, W) to the same."""
         x = x.permute(0, 2, 3, 1)  # (B, H, W, C): a view, where channels are last in memory
         x = F.layer_norm(x, x.shape[-1:], self.weight, self.bias)
         return x.permute(0, 3, 1, 2)
@@ -155,7 +155,8 @@ class UNetWithAttention(nn.Module):
         """x (B, in_channels, H, W), condition (B, C) or None, to (B, out_channels, H, W)."""
         if x.ndim != 4 or x.shape[-2] % 4 or x.shape[-1] % 4:
             raise ValueError(
-                f"expected images (B, C, H, W) with H and W multiples of 4, got {tuple(x.shape)}"
+                "expected images (B, channels, H, W) with H and W multiples of 4, "
+                f"got {tuple(x.shape)}"
             )
         x = x.contiguous(memory_format=torch.channels_last)
         skip = self.encode(self.fold(x), condition)  # (B, E / 2, H / 2, W / 2)

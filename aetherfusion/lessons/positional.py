@@ -42,7 +42,8 @@ def read_clocks(function: Callable[..., Any]) -> None:
             return "this is the angle of the hand; divide it by the clock's frequency"
         if near(answer, positions.double() % TURN, 1e-2):
             return "you read the fastest clock, which goes round every 6.28 positions"
-        return f"position {float(positions[3]):.0f} came out as {float(answer[3]):.2f}"
+        worst = int((answer.double() - positions).abs().argmax())
+        return f"position {float(positions[worst]):g} came out as {float(answer[worst]):.2f}"
 
     run_check(
         "the slowest hand, read with atan2, gives every position back",
@@ -89,10 +90,12 @@ def grid_dot(function: Callable[..., Any]) -> None:
             return "this is a mean over the clocks; a dot product is a sum"
         if all_are(lambda r, c, dim: _dot(r, dim // 2) * _dot(c, dim // 2)):
             return "you multiplied the two axes; their codes lie side by side, so the dots add"
-        rows, columns, dim = cases[1]
+        errors = [abs(n - expected(*case)) for n, case in zip(numbers, cases, strict=True)]
+        worst = max(range(len(cases)), key=errors.__getitem__)
+        rows, columns, dim = cases[worst]
         return (
             f"for {rows} rows and {columns} columns apart and dim {dim} "
-            f"you say {numbers[1]:.3f}, and it is {expected(*cases[1]):.3f}"
+            f"you say {numbers[worst]:.3f}, and it is {expected(*cases[worst]):.3f}"
         )
 
     def student() -> Any:
