@@ -228,6 +228,10 @@ def euler(function: Callable[..., Any]) -> None:
             return (
                 "you went with the velocity; it points to the noise, so time falling subtracts it"
             )
+        wanted = [1 - step / num_steps for step in range(num_steps)]
+        if not near(torch.tensor(visited), torch.tensor(wanted), 1e-4):
+            said, right = (", ".join(f"{t:.2f}" for t in times[:3]) for times in (visited, wanted))
+            return f"you ask at the times {said}, ...; the steps begin at {right}, ..."
         return "the times are right, but not the steps: each moves x by -v / num_steps"
 
     run_check("Euler's method from noise to data, like the package's first-order sampler",
