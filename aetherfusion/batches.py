@@ -1,6 +1,6 @@
 """What a batch must be, and how its order and all random numbers follow from a seed.
 
-Owns: the checks of what a data loader gives, `epoch_batches` and `seeded`. Under the loop of
+Owns: the checks of what a training is given, `epoch_batches` and `seeded`. Under the loop of
 `training.py`, used in lesson 05. A run can be resumed exactly because nothing in here remembers
 anything: each epoch and each step has a seed of its own (the habit of Karras et al. 2024).
 """
@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 
 def check_images(x0: Tensor, labels: Tensor) -> None:
@@ -45,6 +46,16 @@ def check_labels(labels: Tensor, null_label: int | None) -> None:
         )
 
 
+def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
+    """Refuses an optimizer that would move the weights of another model, and of this one none."""
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise ValueError(
+            "the optimizer holds no parameter of this model; after making a model anew, make its "
+            "optimizer anew: optim.Adam(model.parameters(), lr=1e-4)"
+        )
+
+
 def count_steps(loader: Iterable[Any], accumulate: int) -> int:
     """How many optimizer steps an epoch has, the last one with fewer batches if they do not fit."""
     try:
@@ -62,7 +73,13 @@ def epoch_batches(loader: Any, epoch: int, seed: int) -> Iterator[tuple[Tensor, 
     """The batches of an epoch, always the same ones for the same epoch and seed."""
     if hasattr(loader, "set_epoch"):
         loader.set_epoch(epoch)
-    torch.manual_seed(mixed_seed(seed, "epoch", epoch))
+    number = mixed_seed(seed, "epoch", epoch)
+    torch.manual_seed(number)
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    for part in (loader, batch_sampler, getattr(batch_sampler, "sampler", None)):
+        generator = getattr(part, "generator", None)
+        if isinstance(generator, torch.Generator):  # the user's own remembers, too
+            generator.manual_seed(number)
     return iter(loader)
 
 

@@ -17,7 +17,7 @@ class Step:
     Attributes:
         step, total_steps: steps done, this one included, and steps of the whole run.
         epoch: from 0.
-        loss: mean over the step's images, as the criterion counts it.
+        loss: mean over the step's batches, as the criterion counts it.
         learning_rate: of the optimizer's first group.
         images: images of this step, over all processes.
         seconds: wall clock of this step, data and all.
@@ -88,10 +88,15 @@ class History:
 
         Returns:
             the axes.
+
+        Raises:
+            ValueError: if there is no step yet.
         """
         import matplotlib.pyplot as plt
         import numpy as np
 
+        if not self.loss:
+            raise ValueError("there is nothing to plot yet: no step has been taken")
         if ax is None:
             _, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
         seen = np.cumsum(self.images)
@@ -100,8 +105,7 @@ class History:
         ax.plot(seen, self.loss, ".", markersize=2, alpha=0.3, label="each step")
         ax.plot(seen[window - 1 :], mean, label=f"mean of {window}")
         ax.set(xlabel="images seen", ylabel="loss", title="Training loss")
-        if self.loss:
-            # The first steps are far above all others: leave them out of the picture.
-            ax.set_ylim(0, 1.5 * float(np.quantile(self.loss, 0.9)))
+        # The first steps are far above all others: leave them out of the picture.
+        ax.set_ylim(0, 1.5 * float(np.quantile(self.loss, 0.9)))
         ax.legend()
         return ax

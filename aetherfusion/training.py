@@ -8,6 +8,7 @@ with label dropout (Ho & Salimans 2022, algorithm 1).
 
 import contextlib
 import math
+import operator
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
@@ -20,7 +21,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from .batches import check_images, check_labels, count_steps, epoch_batches, seeded
+from .batches import (
+    check_images,
+    check_labels,
+    check_optimizer,
+    count_steps,
+    epoch_batches,
+    seeded,
+)
 from .diffusion import FLOW, Path, sample_times
 from .memory import kept_memory
 from .optimization import averaged_copy, learning_rate_factor
@@ -53,8 +61,8 @@ def train(
             labels are sometimes replaced by it.
         trainloader: batches of (images, labels): images (B, C, H, W) in [-1, 1], labels (B,).
         criterion: a loss of (prediction, target); the mean squared error is the one meant.
-        optimizer: any torch optimizer over the model's parameters. Its learning rate is the
-            highest of the run: it is warmed up and decayed from there.
+        optimizer: any torch optimizer over the model's parameters whose step needs no closure.
+            Its learning rate is the highest of the run: it is warmed up and decayed from there.
         num_epochs: how often every image is seen.
         callbacks: each is called with every `Step`, after the weights have moved.
         progress: whether to show a bar with loss, images/s and time left.
@@ -64,7 +72,7 @@ def train(
         the `History` of the run, with a `plot()`.
 
     Raises:
-        ValueError: if the batches, the labels or a checkpoint do not fit.
+        ValueError: if the batches, the labels, the optimizer or a checkpoint do not fit.
         FloatingPointError: if the loss is no longer finite; the last good weights are kept.
         KeyboardInterrupt: after Ctrl-C, once the step is done and the state is saved; the model
             then holds the averaged weights so far.
@@ -120,8 +128,9 @@ def training_steps(
 
     The same arguments, checkpoints included, give the same weights on the same machine, however
     often the run was killed and started again: bit for bit on a CPU, where the data set draws its
-    random numbers from torch. Seeds torch's global generator, and takes over Ctrl-C until it ends
-    or is closed. Then the model holds the averaged weights, as after `train`, in `eval` mode.
+    random numbers from torch and the loader's workers are not persistent. Seeds torch's global
+    generator, and the loader's own if it has one, and takes over Ctrl-C until it ends or is closed.
+    Then the model holds the averaged weights, as after `train`, in `eval` mode.
 
     >>> steps = training_steps(model, trainloader, criterion, optimizer, num_epochs=1)
     >>> with contextlib.closing(steps):
@@ -146,11 +155,23 @@ def training_steps(
         seed: of order, flips, times, noise and label dropout.
         history: filled as the run goes on; after resuming, with the steps before too.
     """
-    if num_epochs < 1 or accumulate < 1 or checkpoint_every < 1:
-        raise ValueError("num_epochs, accumulate and checkpoint_every must be at least 1")
+    for name, count in {
+        "num_epochs": num_epochs,
+        "accumulate": accumulate,
+        "checkpoint_every": checkpoint_every,
+    }.items():
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
     for name, part in {"label_dropout": label_dropout, "decay": decay}.items():
         if not 0 <= part <= 1:
             raise ValueError(f"{name} must be in [0, 1], got {part}")
+    if not max_grad_norm > 0 or not 0 <= average_exponent < math.inf:  # nan is neither
+        raise ValueError(
+            "max_grad_norm must be above 0 (math.inf for no limit) and average_exponent finite and "
+            f"at least 0, got {max_grad_norm} and {average_exponent}"
+        )
+    check_optimizer(optimizer, model)
+    seed = operator.index(seed)  # numpy's integers would seed otherwise
     history = History() if history is None else history
     directory = None if checkpoint_dir is None else FilePath(checkpoint_dir)
     accelerator = make_accelerator(precision, seed=seed)
@@ -162,7 +183,8 @@ def training_steps(
         net.compile()
     steps_per_epoch = count_steps(loader, accumulate)
     total_steps = num_epochs * steps_per_epoch
-    rates = [group["lr"] for group in optimizer.param_groups]
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    config = getattr(model, "config", None)
     # What makes this run this one and no other.
     run = {
         "num_epochs": num_epochs,
@@ -173,7 +195,7 @@ def training_steps(
         "learning_rates": rates,
         "optimizer": optimizer_name,
         "weights": sum(p.numel() for p in model.parameters()),
-        "config": getattr(model, "config", None),
+        "config": config if isinstance(config, dict | None) else repr(config),
         "label_dropout": label_dropout,
         "warmup_steps": warmup_steps,
         "decay": decay,
@@ -222,6 +244,12 @@ def training_steps(
                     for group, rate in zip(optimizer.param_groups, rates, strict=True):
                         group["lr"] = rate * factor
                     micro_batches = list(islice(batches, accumulate))
+                    if not micro_batches:
+                        raise ValueError(
+                            f"trainloader ended after {done % steps_per_epoch} of the "
+                            f"{steps_per_epoch} steps that len(trainloader) promises; let its "
+                            "length be the number of its batches"
+                        )
                     with seeded(accelerator, seed, done):
                         loss = _gradients(
                             accelerator, net, micro_batches, criterion, path, label_dropout
@@ -331,7 +359,13 @@ def _gradients(
         last = k == len(micro_batches)
         with contextlib.nullcontext() if last else accelerator.no_sync(net):
             loss = diffusion_loss(
-                net, x0, labels, criterion, path, label_dropout=label_dropout, null_label=null_label
+                net,
+                x0.float(),
+                labels,
+                criterion,
+                path,
+                label_dropout=label_dropout,
+                null_label=null_label,
             )
             loss = loss / len(micro_batches)
             accelerator.backward(loss)

@@ -4,6 +4,7 @@ Owns: saving and loading the state of a run, and the soft landing after Ctrl-C. 
 """
 
 import os
+import pickle
 import signal
 import threading
 from pathlib import Path
@@ -26,17 +27,39 @@ def save_state(directory: Path, state: dict[str, Any]) -> None:
 
     Raises:
         OSError: if it cannot be written (a full disk, say); the last state is still there.
+        ValueError: if something is in it that `load_state` would not read.
     """
     try:
-        with written_beside(directory / STATE_FILE) as partial, open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
+        with written_beside(directory / STATE_FILE) as partial:
+            with open(partial, "wb") as file:
+                torch.save(plain(state), file)
+                file.flush()
+                os.fsync(file.fileno())
+            if not (directory / STATE_FILE).exists():  # the first one tells for all
+                torch.load(partial, map_location="meta", weights_only=True)
+    except pickle.PickleError as error:
+        raise ValueError(
+            f"the state of this run could be written, but not be read again: {error}. Give model, "
+            "optimizer and options that hold tensors and plain values, or no checkpoint_dir."
+        ) from error
     except (OSError, RuntimeError) as error:
         raise OSError(
             f"could not write the training state into {directory}: {error}. "
             "The last state that was written is still good; make room and run the same again."
         ) from error
+
+
+def plain(value: Any) -> Any:
+    """The same, with Python's own numbers in the place of numpy's."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    if isinstance(value, tuple):
+        return tuple(plain(part) for part in value)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return value.tolist()
+    return value
 
 
 def load_state(directory: Path, run: dict[str, Any]) -> dict[str, Any] | None:
@@ -50,6 +73,7 @@ def load_state(directory: Path, run: dict[str, Any]) -> dict[str, Any] | None:
 
     Raises:
         ValueError: if the file is damaged, or belongs to another run.
+        OSError: if it cannot be read for another reason (a right that is missing, say).
     """
     path = directory / STATE_FILE
     if not path.exists():
@@ -58,11 +82,13 @@ def load_state(directory: Path, run: dict[str, Any]) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         saved = state["run"]
+    except (OSError, MemoryError):  # it may be whole
+        raise
     except Exception as error:
         raise ValueError(f"{path} is damaged or not a training state. {advice}") from error
     different = [
         f"{key} was {saved.get(key)} and is now {value}"
-        for key, value in run.items()
+        for key, value in plain(run).items()
         if saved.get(key) != value
     ]
     if different:

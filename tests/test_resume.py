@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
 from tiny import Affine, batches, run, weights_of
 from torch import Tensor, nn, optim
+from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
 
 import aetherfusion.training as training
 from aetherfusion import (
@@ -125,6 +128,100 @@ def test_resume_with_accumulation_and_our_loader(tmp_path: Path) -> None:
     assert not torch.equal(go(tmp_path, 5), expected)
     assert torch.equal(go(tmp_path, 7), go(tmp_path, None)) is False
     assert torch.equal(go(tmp_path, None), expected)
+
+
+class Noisy(Dataset):
+    """Pictures whose transform draws from torch."""
+
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        return (torch.rand(1, 4, 4) - 0.5 + i / 64).clamp(-1, 1), i % 2
+
+
+def loader_with_generator(workers: int) -> DataLoader:
+    generator = torch.Generator().manual_seed(5)
+    return DataLoader(Noisy(), 8, shuffle=True, num_workers=workers, generator=generator)
+
+
+def loader_with_sampler() -> DataLoader:
+    generator = torch.Generator().manual_seed(5)
+    sampler = WeightedRandomSampler([1.0, 3.0] * 16, 32, generator=generator)
+    return DataLoader(Noisy(), 8, sampler=sampler)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: loader_with_generator(0), lambda: loader_with_generator(1), loader_with_sampler],
+    ids=["generator", "generator and worker", "sampler with a generator"],
+)
+def test_resume_where_the_loader_has_a_generator_of_its_own(tmp_path: Path, make: Any) -> None:
+    def go(directory: Path | None, stop: int | None) -> Tensor:
+        torch.manual_seed(0)
+        model = Affine()
+        optimizer = optim.Adam(model.parameters(), lr=0.01)
+        steps = training_steps(
+            model, make(), nn.MSELoss(), optimizer, 3, checkpoint_dir=directory, precision="no"
+        )
+        for step in steps:
+            if step.step == stop:
+                break
+        steps.close()
+        return weights_of(model)
+
+    expected = go(None, None)
+    assert not torch.equal(go(tmp_path, 6), expected)
+    assert torch.equal(go(tmp_path, None), expected)
+
+
+def test_numbers_of_numpy_are_resumed_from(tmp_path: Path) -> None:
+    rate = np.logspace(-4, -2, 2)[1]
+
+    def go(directory: Path | None, seed: Any, stop: int | None = None) -> Tensor:
+        torch.manual_seed(0)
+        model = Affine()
+        steps = training_steps(
+            model, batches(), nn.MSELoss(), optim.Adam(model.parameters(), lr=rate), 2,
+            decay=np.float64(0.5), seed=seed, checkpoint_dir=directory, precision="no",
+        )  # fmt: skip
+        for step in steps:
+            if step.step == stop:
+                break
+        steps.close()
+        return weights_of(model)
+
+    go(tmp_path, np.int64(0), stop=5)
+    assert torch.equal(go(tmp_path, 0), go(None, 0))
+
+
+def test_what_could_not_be_read_again_is_told_when_it_is_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="could be written, but not be read again"):
+        save_state(tmp_path, {"run": {}, "done": 1, "odd": Noisy()})
+    assert not list(tmp_path.iterdir())
+
+
+def test_any_config_may_be_resumed(tmp_path: Path) -> None:
+    def configured() -> Affine:
+        model = Affine()
+        model.config = Accelerator  # type: ignore[assignment]  # nothing that torch would read
+        return model
+
+    history = run(configured(), checkpoint_dir=tmp_path)
+    assert run(configured(), checkpoint_dir=tmp_path).loss == history.loss
+
+
+def test_a_state_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_state(tmp_path, {"run": {}, "done": 1})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(PermissionError):
+        load_state(tmp_path, {})
 
 
 def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:

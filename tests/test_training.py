@@ -1,6 +1,9 @@
 """Training: what is learnt, at which rate, and what is refused."""
 
+import copy
 import math
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -26,7 +29,7 @@ from aetherfusion.optimization import (
     recommended_optimizer,
 )
 from aetherfusion.precision import make_accelerator
-from aetherfusion.progress import Step
+from aetherfusion.progress import History, Step
 from aetherfusion.training import diffusion_loss
 from aetherfusion.training_state import STATE_FILE
 
@@ -364,8 +367,46 @@ def test_unfit_batches_are_refused(loader: object, message: str) -> None:
         {"label_dropout": 1.5},
         {"decay": -0.1},
         {"decay": math.nan},
+        {"max_grad_norm": 0.0},
+        {"max_grad_norm": -1.0},
+        {"average_exponent": -1.0},
+        {"average_exponent": math.nan},
     ],
 )
 def test_options_out_of_range_are_refused(options: dict) -> None:
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match=r"must be .*got"):
         run(**options)
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    model = Affine()
+    optimizer = optim.Adam(Affine().parameters())
+    with pytest.raises(ValueError, match="no parameter of this model; after making a model anew"):
+        train(model, batches(), nn.MSELoss(), optimizer, 1, progress=False)
+
+
+def test_a_loader_that_ends_before_its_length_is_refused() -> None:
+    class Short:
+        def __len__(self) -> int:
+            return 6
+
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            return islice(iter(batches()), 2)
+
+    with pytest.raises(ValueError, match="ended after 2 of the 6 steps that len"):
+        run(loader=Short())
+
+
+def test_images_of_other_floats_are_seen_as_float32() -> None:
+    images = torch.rand(8, 1, 4, 4) * 2 - 1
+    model = Affine()
+    losses = [
+        run(copy.deepcopy(model), loader=loader_of(images.to(dtype), ZEROS)).loss
+        for dtype in (torch.float32, torch.float64)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_a_history_without_steps_has_no_plot() -> None:
+    with pytest.raises(ValueError, match="nothing to plot yet"):
+        History().plot()
