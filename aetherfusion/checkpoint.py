@@ -45,6 +45,7 @@ def save_model(
         OSError: if it cannot be written; what was there before is still there.
     """
     path = Path(path)
+    model = getattr(model, "_orig_mod", model)  # what torch.compile(model) wraps
     weights = {
         name: value.detach().to("cpu", dtype).contiguous()
         for name, value in model.state_dict().items()
@@ -75,6 +76,7 @@ def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Diffu
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is cut short, is of another kind, or does not fit its own header.
+        OSError: if it cannot be read for another reason (a right that is missing, say).
     """
     path = Path(path)
     if not path.is_file():
@@ -83,7 +85,7 @@ def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Diffu
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise ValueError(
             f"{path} is cut short or is no safetensors file ({error}); copy or download it again"
         ) from error

@@ -28,11 +28,11 @@ from .generation import generate_images, label_numbers
 from .model import DiffusionTransformerUNet
 from .optimization import recommended_optimizer
 from .picker import serve
-from .plots import save_images
+from .plots import check_sheet, save_images
 from .recipe import Recipe, follow
 from .sampling import ddim, dpmpp_2m, heun
 from .training import training_steps
-from .writing import check_picture_format, check_writable, written_beside
+from .writing import check_writable, file_stem, written_beside
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
@@ -98,11 +98,12 @@ def main(args: Sequence[str] | None = None) -> int:
         0 if all went well, 2 if something was wrong with what was asked for or with the machine,
         130 after Ctrl-C. Any other exception is a mistake of ours and keeps its traceback.
     """
-    # Typer's own main() would swallow the message of a KeyboardInterrupt.
-    command = typer.main.get_command(app)
-    # Click's class or Typer's copy of it, depending on the version.
-    usage_error: type[Exception] = typer.BadParameter.__bases__[0]
+    command = typer.main.get_command(app)  # its main() would swallow a KeyboardInterrupt's message
+    usage_error: type[Exception] = typer.BadParameter.__bases__[0]  # Click's, or Typer's copy
     words = list(sys.argv[1:] if args is None else args) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a code page without an é shall cost no result
+            stream.reconfigure(errors="replace")
     try:
         with command.make_context("aetherfusion", words) as ctx:
             command.invoke(ctx)
@@ -186,15 +187,14 @@ def generate(
     \b
       aetherfusion generate horse
       aetherfusion generate cat dog -n 20 -o pets.png
-      aetherfusion generate ship --seed 7 --guidance 4
-      aetherfusion generate --weights model.safetensors
+      aetherfusion generate ship --seed 7 --weights model.safetensors
     """
     model = load_pretrained() if weights is None else load_model(weights)
     label_numbers(model, labels or None, num_samples)  # a misspelt one is told before it begins
     if output is None:
-        names = [label.strip().lower() for label in labels or []]
-        output = Path(("-".join(names) if 0 < len(names) <= 3 else "samples") + ".png")
-    check_picture_format(output)
+        names = [label.lower() for label in labels or []]
+        output = Path(f"{file_stem(' '.join(names) if len(names) <= 3 else '')}.png")
+    check_sheet(output, num_samples, model.image_size, model.image_size, cols=cols, zoom=zoom)
     check_writable(output)
     model = model.to(PartialState().device)
     total = steps * math.ceil(num_samples / SAMPLING["batch_size"])
@@ -351,8 +351,8 @@ def evaluate(
     typer.echo("Comparing them with real ones.")
     labels = label_numbers(model, None, num_samples)
     found = evaluation.evaluate(images, labels, evaluation.RealPictures(reference, training))
-    typer.echo(str(found))
     _write_report(found.as_dict(), output)
+    typer.echo(str(found))
     if inception:
         fid = evaluation.inception_distance(images, training)
         typer.echo(f"FID, {len(images):,} pictures against the training set: {fid:.1f}")

@@ -18,9 +18,12 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from filelock import FileLock
 from tqdm import tqdm
 
 CIFAR10_FOLDER = "cifar-10-batches-py"
@@ -63,7 +66,8 @@ def download_cifar10(
 
         download_cifar10("data")
 
-    An archive that is there already is used. One that is there in part is completed.
+    An archive that is there already is used. One that is there in part is completed. If another
+    process is fetching it, this one waits.
 
     Args:
         mirrors: addresses of the same archive, tried in turn.
@@ -81,11 +85,15 @@ def download_cifar10(
         raise ValueError("mirrors is empty: pass at least one address")
     root = Path(root).expanduser()
     root.mkdir(parents=True, exist_ok=True)
-    archive = root / CIFAR10_ARCHIVE
+    archive, folder = root / CIFAR10_ARCHIVE, root / CIFAR10_FOLDER
+    was_there = folder.exists()
     try:
-        if not (archive.exists() and _md5(archive) == md5):
-            _fetch(archive, mirrors, md5, min_rate, timeout, progress)
-        return _unpack(archive, root / CIFAR10_FOLDER)
+        with _one_at_a_time(archive):
+            if folder.exists() and not was_there:
+                return folder  # another process has just brought it
+            if not (archive.exists() and _md5(archive) == md5):
+                _fetch(archive, mirrors, md5, min_rate, timeout, progress)
+            return _unpack(archive, folder)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -95,6 +103,23 @@ def download_cifar10(
             "AETHERFUSION_DATA to a folder on another disk, and run this again: what has been "
             "downloaded is kept and completed",
         ) from error
+
+
+@contextmanager
+def _one_at_a_time(archive: Path) -> Iterator[None]:
+    """Two processes that write to one partial file would spoil it."""
+    lock = FileLock(f"{archive}.lock")
+    try:
+        lock.acquire()
+    except NotImplementedError:  # a file system without locks, as some of networks are
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes it itself
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 def _fetch(
@@ -162,7 +187,7 @@ def _receive(
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == 416:  # "range not satisfiable": the partial file is no part of this one
-            part.unlink()
+            part.unlink(missing_ok=True)
             raise _MirrorError("the partial file did not fit", again=True) from error
         # 5xx is the server's own trouble and may pass; 404 and its like stay.
         what = f"answered {error.code} {error.reason}"
@@ -178,7 +203,7 @@ def _receive(
         _copy(response, part, start, min_rate, progress)
     if _md5(part) == md5:
         return
-    part.unlink()
+    part.unlink(missing_ok=True)
     if start:  # the fault may be in what was there before: once more, from the first byte
         raise _MirrorError("the completed file had a wrong md5", again=True)
     raise _MirrorError("served another file (wrong md5)", again=False)
@@ -229,7 +254,9 @@ def _unpack(archive: Path, folder: Path) -> Path:
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unpacking-"))
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(scratch, filter="data")  # refuses paths that lead out of the folder
+            # Refuses paths that lead out of the folder; Python has it since 3.10.12 and 3.11.4.
+            checked = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+            tar.extractall(scratch, **checked)  # type: ignore[arg-type]
         if folder.exists():  # damaged, or we should not be here
             os.replace(folder, scratch / "replaced")
         os.replace(scratch / folder.name, folder)

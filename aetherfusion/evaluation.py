@@ -46,7 +46,8 @@ class Evaluation:
             the other one, hardly counts in it.
         kernel: squared kernel distance; about 0 for equal distributions.
         precision: the share of the pictures that lie among the real ones, in [0, 1].
-        recall: the share of the real ones that lie among the pictures, in [0, 1].
+        recall: the share of the real ones that lie among the pictures, in [0, 1]. Both are of sets
+            of one size: of the first N real ones, or of pictures picked evenly if N is larger.
         class_accuracy: the share that the judge names as the class asked for, in [0, 1].
         confusion: (classes, classes) counts; row: asked for, column: named.
         copy_ratio: median distance to the nearest training picture, in pixels, over that of real
@@ -188,16 +189,31 @@ def evaluate(images: Tensor, labels: Tensor, real: RealPictures | None = None) -
         )
     if len(images) < 10:
         raise ValueError(f"at least 10 pictures are needed to compare, got {len(images)}")
-    if float(images.amin()) < 0 or float(images.amax()) > 1:
-        raise ValueError("images must be in [0, 1]; aetherfusion.to_unit brings them there")
+    low, high = (float(end) for end in images.aminmax())
+    if not (low >= 0 and high <= 1):  # written so that nan is refused
+        raise ValueError(
+            f"images must be in [0, 1], got [{low:.2f}, {high:.2f}]; aetherfusion.to_unit brings "
+            "[-1, 1] there, and nan comes from a model whose training diverged"
+        )
     if labels.shape != (len(images),):
         raise ValueError(f"expected {len(images)} labels, one a picture, got {tuple(labels.shape)}")
     if real is None:
         real = RealPictures(load_cifar10(train=False), load_cifar10())
+    if images.shape[1:] != real.reference.images.shape[1:]:
+        raise ValueError(
+            f"the real pictures are {tuple(real.reference.images.shape[1:])}, "
+            f"these {tuple(images.shape[1:])}"
+        )
+    classes = real.judge.classify.out_features
+    if labels.is_floating_point() or not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(
+            f"labels must be integers in [0, {classes}), "
+            f"got {labels.dtype} in [{labels.min()}, {labels.max()}]"
+        )
     # A picture is what can be written to a file: 256 values.
     images = (images.float() * 255).round() / 255
     seen = real.look_at(images)
-    confusion = MulticlassConfusionMatrix(real.judge.classify.out_features)(seen.verdicts, labels)
+    confusion = MulticlassConfusionMatrix(classes)(seen.verdicts, labels)
     others = real.reference.images[: len(images)].float() / 255
     pool = real.training.images
     return Evaluation(
@@ -341,7 +357,8 @@ def inception_metric() -> FrechetInceptionDistance:
 def _distances(seen: _Seen, real: _Seen) -> dict[str, float]:
     # Precision and recall compare two sets of one size, and every point with every other one.
     number = min(len(seen.features), len(real.features))
-    precision, recall = precision_and_recall(seen.features[:number], real.features[:number])
+    picked = torch.linspace(0, len(seen.features) - 1, number).round().long()
+    precision, recall = precision_and_recall(seen.features[picked], real.features[:number])
     return {
         "frechet": frechet_distance(seen.features, real.features),
         "frechet_soft": frechet_distance(seen.soft, real.soft),

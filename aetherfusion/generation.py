@@ -6,6 +6,7 @@ Owns: `generate_images`, `denoising_trajectory` and `label_numbers`. Built in le
 import difflib
 import hashlib
 import itertools
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,7 @@ def generate_images(
     Raises:
         ValueError: for a class that there is not, with the nearest one suggested, and for options
             out of their range.
+        FloatingPointError: if the model answers with numbers that are not finite.
     """
     if num_samples < 1 or batch_size < 1:
         raise ValueError(
@@ -97,6 +99,11 @@ def generate_images(
                 guide = guided(denoise, batch_labels, null_label, guidance_scale, guidance_interval)
                 x = starting_noise(model, indices, seed).to(device)
                 x0 = sampler(guide, x, times, path=path, callback=callback)
+                if not x0.isfinite().all():
+                    raise FloatingPointError(
+                        "the model answered with numbers that are not finite: its training "
+                        "diverged, or its arithmetic has too narrow a range (try float32)"
+                    )
                 batches.append(to_unit(x0).cpu())
                 bar.update(len(indices))
     finally:
@@ -130,7 +137,7 @@ def label_numbers(
     if labels is None:
         # A model without classes has only the null label.
         wanted: list[Label] = list(range(model.num_classes)) or [model.null_label]
-    elif isinstance(labels, (int, str)):
+    elif isinstance(labels, str) or not isinstance(labels, Iterable):
         wanted = [labels]
     else:
         wanted = labels.flatten().tolist() if isinstance(labels, Tensor) else list(labels)
@@ -147,14 +154,16 @@ def _label_number(model: Any, label: Label) -> int:
     names = model.class_names
     if names is None and model.num_classes == len(CIFAR10_CLASSES):
         names = CIFAR10_CLASSES
-    if isinstance(label, str) and label.strip().isdigit():
+    if isinstance(label, str) and label in (names or ()):
+        return names.index(label)
+    if isinstance(label, str) and label.strip().isdecimal():
         label = int(label)
     if isinstance(label, str):
         if not names:
             raise ValueError(
                 f"this model's {model.num_classes} classes have no names; ask by number, from 0"
             )
-        lowered = [name.lower() for name in names]
+        lowered = [name.strip().lower() for name in names]
         name = label.strip().lower()
         if name not in lowered:
             name = ALIASES.get(name, name)
@@ -165,7 +174,10 @@ def _label_number(model: Any, label: Label) -> int:
             f"there is no class {label!r}; did you mean {near!r}? The classes are "
             f"{', '.join(names)}"
         )
-    number = int(label)
+    try:
+        number = operator.index(label)  # also of numpy's integers, and of no fraction
+    except TypeError as error:
+        raise ValueError(f"labels are whole numbers or names of classes, got {label!r}") from error
     if not 0 <= number < model.num_classes and number != model.null_label:
         raise ValueError(f"labels must be in [0, {model.num_classes}), got {number}")
     return number

@@ -38,7 +38,7 @@ class DiffusionTransformerUNet(nn.Module):
 
     Raises:
         ValueError: for sizes that do not fit each other; on use, for images, times or labels of
-            the wrong shape, or labels out of range.
+            the wrong shape, or (on a CPU) labels out of range.
 
     Source: Peebles & Xie 2023, figure 3.
     """

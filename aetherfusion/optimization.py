@@ -47,8 +47,9 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 class Muon(Optimizer):
     """Momentum, made equally strong in all directions: an optimizer for matrices.
 
-    The same steps as those of `torch.optim.Muon` (torch 2.9 and later), which always multiplies in
-    bfloat16: on processors that emulate that, it took three quarters of a training step.
+    The same steps as those of `torch.optim.Muon` (torch 2.9 and later) with
+    `adjust_lr_fn="match_rms_adamw"`. That one always multiplies in bfloat16: on processors that
+    emulate it, it took three quarters of a training step.
 
     Args:
         params: matrices, and nothing else.

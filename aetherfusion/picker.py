@@ -6,6 +6,7 @@ occasion, and shows what it shows. Every page that is opened has a kernel and a 
 
 import errno
 import json
+import os
 import socket
 import tempfile
 from collections.abc import Callable
@@ -103,7 +104,8 @@ def _free_port(host: str, first: int) -> int:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in range(first, min(first + 50, 65536)):
         with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if os.name != "nt":  # there it would let a port be shared
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError as error:

@@ -13,6 +13,8 @@ from torch import Tensor
 from .data import to_uint8
 from .writing import check_picture_format, written_beside
 
+GAP = 2  # between two pictures, in pixels of theirs
+
 
 def show_images(images: Tensor, cols: int = 5, *, titles: Sequence[str] | None = None) -> None:
     """Draws pictures in rows and shows them.
@@ -68,18 +70,37 @@ def save_images(images: Tensor, path: str | Path, *, cols: int = 5, zoom: int = 
         zoom: whole number; 1 keeps the size.
 
     Raises:
-        ValueError: if the ending is of no picture format.
+        ValueError: if the ending is of no picture format, or of one that holds none so large.
     """
     from PIL import Image
     from torchvision.utils import make_grid  # slow to import, and only needed here
 
-    path = Path(path)
-    check_picture_format(path)
-    images = _checked(images).repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    grid = make_grid(images, nrow=cols, padding=zoom * 2, pad_value=1.0)
+    path, images = Path(path), _checked(images)
+    size = check_sheet(path, len(images), *images.shape[-2:], cols=cols, zoom=zoom)
+    grid = make_grid(images, nrow=cols, padding=GAP, pad_value=1.0)
+    # Enlarged last, as bytes: as floats it would need twelve times the memory.
+    small = Image.fromarray(to_uint8(grid).permute(1, 2, 0).numpy())
     with written_beside(path) as partial:
-        Image.fromarray(to_uint8(grid).permute(1, 2, 0).numpy()).save(partial)
+        small.resize(size, Image.Resampling.NEAREST).save(partial)
     return path
+
+
+def check_sheet(
+    path: Path, number: int, height: int, width: int, *, cols: int, zoom: int
+) -> tuple[int, int]:
+    """Width and height in pixels of what `save_images` would write, if it can be written.
+
+    Raises:
+        ValueError: as there, and for fewer than one column or a zoom below 1.
+    """
+    if cols < 1 or zoom < 1:
+        raise ValueError(f"cols and zoom must be at least 1, got {cols} and {zoom}")
+    cols = min(cols, number)
+    rows = -(-number // cols)
+    edge = 0 if number == 1 else GAP  # make_grid leaves a single picture as it is
+    size = (cols * (width + edge) + edge) * zoom, (rows * (height + edge) + edge) * zoom
+    check_picture_format(path, *size)
+    return size
 
 
 def _checked(images: Tensor) -> Tensor:
@@ -87,6 +108,6 @@ def _checked(images: Tensor) -> Tensor:
         raise ValueError(
             f"images must be (N, 1 or 3, H, W) with N at least 1, got {tuple(images.shape)}"
         )
-    if not torch.is_floating_point(images) or images.min() < 0 or images.max() > 1:
+    if not (torch.is_floating_point(images) and images.min() >= 0 and images.max() <= 1):  # nor nan
         raise ValueError("images must be floats in [0, 1]; to_unit turns [-1, 1] into that")
     return images.detach().cpu()

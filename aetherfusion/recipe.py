@@ -70,12 +70,14 @@ class Recipe:
     precision: Precision | None
     start_from: str | None = None
 
+    def decided(self) -> dict[str, Any]:
+        """All of it by name, without anybody's paths."""
+        name = None if self.start_from is None else Path(self.start_from).name
+        return asdict(self) | {"start_from": name}
+
     def command(self) -> str:
         """The command line of this recipe, without anybody's paths."""
-        decided = asdict(self)
-        if self.start_from is not None:
-            decided["start_from"] = Path(self.start_from).name
-        options = ((name.replace("_", "-"), value) for name, value in decided.items())
+        options = ((name.replace("_", "-"), value) for name, value in self.decided().items())
         return "aetherfusion train " + " ".join(
             f"--{name} {value}" for name, value in options if value is not None
         )
@@ -197,8 +199,8 @@ def follow(
             decay=recipe.decay,
         )
     finally:
-        # A run that failed before its first state leaves nothing behind.
-        if processes.is_main_process and (checkpoint_dir / STATE_FILE).exists():
+        # A run that failed before its first step leaves nothing behind.
+        if processes.is_main_process and trained and (checkpoint_dir / STATE_FILE).exists():
             keep_record()
     if processes.is_main_process:
         spent = _spent_before(checkpoint_dir, recipe)
@@ -327,7 +329,7 @@ def _previewer(directory: Path, every: int) -> Callback:
 def _notes(recipe: Recipe, history: History, **more: Any) -> dict[str, Any]:
     """What the header of the model file tells of its making."""
     return {
-        "recipe": asdict(recipe),
+        "recipe": recipe.decided(),
         "command": recipe.command(),
         "images_seen": history.images_seen(),
         "loss": round(history.recent_loss(), 6),

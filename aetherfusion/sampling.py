@@ -65,7 +65,7 @@ def time_grid(steps: int, *, tail: int = 2) -> Tensor:
         raise ValueError(f"tail must be at least 0, got {tail}")
     tail = min(tail, steps // 5)
     even = torch.linspace(1, 0, steps - tail + 1, dtype=torch.float64)
-    cuts = even[-2] / 3 ** torch.arange(1, tail + 1)
+    cuts = even[-2] / 3 ** torch.arange(1, tail + 1, dtype=torch.float64)
     return torch.cat([even[:-1], cuts, even[-1:]])
 
 

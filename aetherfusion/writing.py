@@ -1,11 +1,12 @@
 """Files that are either whole or not there.
 
-Owns: `written_beside`, `check_writable` and `check_picture_format`. Behind every file that the
-command line writes.
+Owns: `written_beside`, `check_writable`, `check_picture_format` and `file_stem`. Behind every file
+that the command line writes.
 """
 
 import io
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,8 @@ def written_beside(path: Path) -> Iterator[Path]:
 
     The ending stays the same, as it tells some libraries the format.
     """
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    # Of this process alone: two may write to one place at once, and the later one wins.
+    partial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -41,7 +43,9 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise OSError(f"cannot write {path}: it is a folder; add the name of a file")
     # Folders that are missing will be made: ask the nearest one that is there.
-    place = next(folder for folder in path.absolute().parents if folder.exists())
+    place = next((folder for folder in path.absolute().parents if folder.exists()), None)
+    if place is None:
+        raise OSError(f"cannot write {path}: there is no {path.absolute().anchor}")
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
@@ -49,14 +53,25 @@ def check_writable(path: Path) -> None:
         raise OSError(f"cannot write {path}: {place}: {error.strerror}") from error
 
 
-def check_picture_format(path: Path) -> None:
-    """Writes a picture of the format that the name ends in, to nowhere.
+def check_picture_format(path: Path, width: int = 1, height: int = 1) -> None:
+    """Writes lines as wide and as high as a picture, in the format of its name, to nowhere.
 
     Raises:
-        ValueError: there is no such format, or it cannot hold our pictures.
+        ValueError: there is no such format, or it cannot hold our pictures, or none so large.
     """
     kind = Image.registered_extensions().get(path.suffix.lower(), "unknown")
     try:
-        Image.new("RGB", (1, 1)).save(io.BytesIO(), kind)
-    except (KeyError, OSError) as error:
-        raise ValueError(f"{path}: end the name in .png (or another picture format)") from error
+        for size in ((1, 1), (width, 1), (1, height)):
+            Image.new("RGB", size).save(io.BytesIO(), kind)
+    except (KeyError, OSError, ValueError) as error:
+        if size == (1, 1):
+            raise ValueError(f"{path}: end the name in .png (or another picture format)") from error
+        raise ValueError(
+            f"{path}: {width} x {height} pixels are too many for this format; end the name in "
+            ".png, or write fewer pictures or smaller ones"
+        ) from error
+
+
+def file_stem(words: str) -> str:
+    """A name for a file: the words with a dash in the place of what a name should not hold."""
+    return "-".join(re.findall(r"[\w.+-]+", words)).strip(".-") or "samples"

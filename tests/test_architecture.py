@@ -42,7 +42,7 @@ ARROWS: dict[str, str] = {
     "plots": "data writing",
     "judge": "",
     "evaluation": "data judge model",
-    "widgets": "checkpoint data generation plots sampling",
+    "widgets": "checkpoint data generation plots sampling writing",
     "picker": "",
     "lessons": "*",
     "recipe": "*",

@@ -76,6 +76,14 @@ def test_truncated_file(model: DiffusionTransformerUNet, tmp_path: Path) -> None
             load_model(path)
 
 
+def test_a_compiled_model_is_saved_as_the_model_it_is(
+    model: DiffusionTransformerUNet, tmp_path: Path
+) -> None:
+    path = save_model(torch.compile(model), tmp_path / "model.safetensors")  # type: ignore[arg-type]
+    loaded = load_model(path).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in model.state_dict().items())
+
+
 def test_foreign_files(model: DiffusionTransformerUNet, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     with pytest.raises(FileNotFoundError, match="there is no model at"):

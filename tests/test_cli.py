@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ from aetherfusion import (
 )
 from aetherfusion.cli import main
 from aetherfusion.download import download_cifar10
-from aetherfusion.writing import written_beside
+from aetherfusion.writing import check_writable, file_stem, written_beside
 
 # Asking
 
@@ -274,3 +275,53 @@ def test_a_file_is_whole_or_not_there() -> None:
         partial.write_text("all of it")
         assert partial.suffix == ".txt" and not Path("a/b.txt").exists()
     assert os.listdir("a") == ["b.txt"] and Path("a/b.txt").read_text() == "all of it"
+
+
+def test_two_may_write_to_one_place_at_once() -> None:
+    Path("horse.partial.png").write_text("somebody's own")
+    with written_beside(Path("horse.png")) as partial:
+        partial.write_text("ours")
+        Path("horse.png").write_text("of another process")
+    assert Path("horse.png").read_text() == "ours"
+    assert Path("horse.partial.png").read_text() == "somebody's own"
+
+
+def test_a_drive_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    with pytest.raises(OSError, match=r"cannot write far\.png: there is no"):
+        check_writable(Path("far.png"))
+
+
+@pytest.mark.parametrize(
+    ("words", "stem"),
+    [
+        ("horse", "horse"),
+        ("fire truck", "fire-truck"),
+        ("cat/dog", "cat-dog"),
+        ("../up", "up"),
+        ("größe 3.5", "größe-3.5"),
+        ("?", "samples"),
+        ("", "samples"),
+    ],
+)
+def test_a_file_is_named_after_words(words: str, stem: str) -> None:
+    assert file_stem(words) == stem
+
+
+def test_pictures_too_large_for_their_format_are_told_before_they_are_made(
+    weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "generate_images", None)
+    many = ["generate", "--weights", weights, "-n", "2425", "-o", "many.jpg"]
+    refused(many, capsys, "many.jpg: 688 x 65968 pixels are too many for this format")
+
+
+def test_what_a_code_page_lacks_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Windows pipes in a code page of its own, which may know no é."""
+    with open(tmp_path / "said", "w", encoding="cp1251") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setattr(cli.facts, "examine", lambda *_, say, **__: say("Fréchet"))
+        assert main(["doctor"]) == 0
+    assert (tmp_path / "said").read_text() == "Fr?chet\n"

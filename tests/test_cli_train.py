@@ -32,8 +32,11 @@ from aetherfusion import (
     doctor,
     generate_images,
     load_model,
+    load_shapes10,
+    make_loader,
     recipe,
     save_images,
+    train,
 )
 from aetherfusion.checkpoint import read_notes
 from aetherfusion.cli import main
@@ -91,6 +94,9 @@ def test_training_goes_on_from_a_model_file(capsys: Said) -> None:
     notes = read_notes("second.safetensors")
     assert "--start-from first.safetensors" in notes["command"]
     assert notes["started_from"] == read_notes("first.safetensors")
+    far = str(Path("first.safetensors").resolve())
+    assert main([*TWO_STEPS, "--start-from", far, "--checkpoint-dir", "far"]) == 0
+    assert str(Path.cwd()) not in json.dumps(read_notes("model.safetensors"))
     capsys.readouterr()
     other = [*TRAIN, "--embedding-dim", "16", "--start-from", "first.safetensors"]
     kind = "another kind of model"
@@ -141,6 +147,18 @@ def test_another_recipe_is_not_resumed(other: list[str], capsys: Said) -> None:
     assert main(TWO_STEPS) == 0
     capsys.readouterr()
     refused([*TWO_STEPS, *other], capsys, other[0], "was", "--checkpoint-dir")
+
+
+def test_a_folder_of_another_program_is_left_as_it_was(capsys: Said) -> None:
+    model = DiffusionTransformerUNet(embedding_dim=8, num_heads=2, depth=1)
+    optimizer = torch.optim.Adam(model.parameters())
+    loader = make_loader(load_shapes10(40), 20)
+    train(model, loader, torch.nn.MSELoss(), optimizer, 1, checkpoint_dir="mine", progress=False)
+    assert os.listdir("mine") == ["training_state.pt"]
+    capsys.readouterr()
+    assert main([*TWO_STEPS, "--checkpoint-dir", "mine"]) == 2
+    assert "belongs to another run" in capsys.readouterr().err
+    assert os.listdir("mine") == ["training_state.pt"]
 
 
 def test_damaged_state_is_told(capsys: Said) -> None:

@@ -10,6 +10,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -158,6 +159,37 @@ def fetch(
         yield fetch
         server.shutdown()
         thread.join()
+
+
+def test_two_at_once_fetch_it_once(
+    fetch: Fetch, tmp_path: Path, asked: list[tuple[str, str | None]]
+) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(fetch, "slow", min_rate=0) for _ in range(2)]
+        for one in both:
+            assert_complete(tmp_path, one.result(timeout=60))
+    assert asked == [("/slow", None)]
+
+
+def test_where_files_cannot_be_locked(
+    fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(download.FileLock, "acquire", refuse)
+    assert_complete(tmp_path, fetch("good"))
+
+
+def test_a_python_whose_tarfile_has_no_filters(
+    fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractall = tarfile.TarFile.extractall
+    monkeypatch.delattr(tarfile, "data_filter")
+    monkeypatch.setattr(
+        tarfile.TarFile, "extractall", lambda tar, path: extractall(tar, path, filter="tar")
+    )
+    assert_complete(tmp_path, fetch("good"))
 
 
 def assert_complete(root: Path, folder: Path) -> None:

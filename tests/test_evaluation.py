@@ -133,9 +133,19 @@ def test_more_pictures_than_the_reference_has(real: RealPictures) -> None:
     """Precision and recall compare as many of each; the rest counts in the distances alone."""
     images, labels = coloured(len(real.reference) + 30, 8)
     all_of_them = evaluate(images, labels, real)
-    as_many = evaluate(images[: len(real.reference)], labels[: len(real.reference)], real)
+    picked = torch.linspace(0, len(images) - 1, len(real.reference)).round().long()
+    as_many = evaluate(images[picked], labels[picked], real)
     assert (all_of_them.precision, all_of_them.recall) == (as_many.precision, as_many.recall)
     assert all_of_them.frechet != as_many.frechet
+
+
+def test_bad_pictures_count_wherever_they_stand(real: RealPictures) -> None:
+    """In more pictures than the reference has, sorted, none of the later ones is forgotten."""
+    number = len(real.reference)
+    good = real.reference.images.float() / 255
+    absurd = torch.ones_like(good)  # white, which none of them is
+    found = evaluate(torch.cat([good, absurd]), torch.zeros(2 * number, dtype=torch.long), real)
+    assert 0.4 < found.precision < 0.6
 
 
 def test_precision_and_recall_tell_the_two_faults_apart() -> None:
@@ -285,6 +295,11 @@ def test_no_internet_no_fid(real: RealPictures, monkeypatch: pytest.MonkeyPatch)
         (lambda x, y: (x, y[:-1]), "30 labels"),
         (lambda x, y: ((255 * x).byte(), y), "float"),
         (lambda x, y: (x[:, :1], y), r"\(N, 3, H, W\)"),
+        (lambda x, y: (x.masked_fill(x == x.max(), torch.nan), y), r"\[0, 1\], got .*nan"),
+        (lambda x, y: (x[..., :3, :3], y), r"real pictures are \(3, 4, 4\), these \(3, 3, 3\)"),
+        (lambda x, y: (x, y + 1), r"integers in \[0, 3\), got torch.int64 in \[1, 3\]"),
+        (lambda x, y: (x, y - 1), r"integers in \[0, 3\)"),
+        (lambda x, y: (x, y.float()), r"integers in \[0, 3\), got torch.float32"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(change, words: str, real: RealPictures) -> None:  # type: ignore[no-untyped-def]

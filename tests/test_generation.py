@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,8 @@ def test_labels_as_people_write_them(model: DiffusionTransformerUNet) -> None:
     assert numbers(model, ["plane", "car", "aeroplane"], 3) == [0, 1, 0]
     assert numbers(model, list(CIFAR10_CLASSES), 10) == list(range(10))
     assert numbers(model, model.null_label, 1) == [10]
+    assert numbers(model, np.int64(3), 2) == [3, 3]
+    assert numbers(model, np.array([3, 4]), 2) == [3, 4]
 
 
 def test_labels_are_called_what_the_model_calls_them() -> None:
@@ -115,6 +118,13 @@ def test_names_with_capitals_are_found() -> None:
     assert numbers(model, ["Bag", "t-shirt"], 2) == [1, 0]
 
 
+def test_a_name_as_it_is_written_comes_before_all_else() -> None:
+    digits = tiny_model(9, class_names=[str(n) for n in range(1, 10)])
+    assert numbers(digits, ["1", "9", 1], 3) == [0, 8, 1]
+    assert numbers(tiny_model(2, class_names=["A", "a"]), ["a", "A"], 2) == [1, 0]
+    assert numbers(tiny_model(2, class_names=[" cat", "dog"]), [" cat", "cat"], 2) == [0, 0]
+
+
 def test_wrong_labels_are_refused_with_what_to_do(model: DiffusionTransformerUNet) -> None:
     with pytest.raises(ValueError, match=r"no class 'hrse'; did you mean 'horse'\?.*airplane"):
         generate_images(model, labels="hrse")
@@ -123,6 +133,11 @@ def test_wrong_labels_are_refused_with_what_to_do(model: DiffusionTransformerUNe
     for label in (11, -1):
         with pytest.raises(ValueError, match=rf"labels must be in \[0, 10\), got {label}"):
             generate_images(model, labels=[0, label])
+    for fraction in (3.9, torch.tensor(3.9), [0, 3.9]):
+        with pytest.raises(ValueError, match="labels are whole numbers or names of classes, got"):
+            generate_images(model, labels=fraction)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="there is no class '²'"):
+        generate_images(model, labels="²")
     with pytest.raises(ValueError, match="3 labels for num_samples=2"):
         generate_images(model, 2, labels=[1, 2, 3])
     with pytest.raises(ValueError, match="0 labels for num_samples=2"):
@@ -139,6 +154,14 @@ def test_options_out_of_range_are_refused(model: DiffusionTransformerUNet) -> No
     for options, message in bad:
         with pytest.raises(ValueError, match=message):
             generate_images(model, **options)
+
+
+def test_a_model_that_diverged_makes_no_pictures() -> None:
+    broken = tiny_model(2)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="numbers that are not finite"):
+        generate_images(broken, 2, steps=2)
 
 
 def test_the_labels_reach_the_model_in_turn(model: DiffusionTransformerUNet) -> None:

@@ -353,6 +353,22 @@ def test_the_line_of_code_makes_the_same_pictures(model: Any) -> None:
     assert picker.images is not None and off(picker.images, again) == 0
 
 
+def test_names_that_code_and_files_must_quote(tmp_path: Path) -> None:
+    names = ["cat's", "cat/dog", 'so "called"', "größe"]
+    model = made(4, class_names=tuple(names))
+    picker = ClassPicker(model, folder=tmp_path)
+    every = {name: getattr(aetherfusion, name) for name in aetherfusion.__all__}
+    move(picker.number, 1)
+    for name in names:
+        move(picker.choice.buttons[name], True)
+        run(picker)
+        again = eval(picker.code.value, {**every, "model": model})
+        assert picker.images is not None and off(picker.images, again) == 0
+        click(picker.save)
+    saved = ["cat-dog", "cat-s", "größe", "so-called"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{stem}-seed0.png" for stem in saved]
+
+
 def test_new_seed(model: Any) -> None:
     picker = ClassPicker(model)
     seeds = []
@@ -571,6 +587,40 @@ def test_a_stopped_walk_can_be_scrubbed(model: Any, gate: Callable[[], Gate]) ->
         move(scrubber.step, i) if scrubber.step.value != i else None
         assert scrubber.where.value
     assert len(scrubber.way) == 5 and off(pixels(scrubber.seen.value), last) == 0
+
+
+def test_a_walk_that_fails_at_once_leaves_the_last_one(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scrubber = DenoisingScrubber(model)
+    before = scrubber.picture("as it was")
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    hook = model.register_forward_pre_hook(full)
+    click(scrubber.go)
+    assert scrubber.background.wait(PATIENCE)
+    hook.remove()
+    assert "memory is full" in scrubber.note.value
+    assert scrubber.picture("as it was") == before
+
+
+def test_the_guidance_sheet_keeps_its_labels_while_it_is_made(
+    model: Any, gate: Callable[[], Gate]
+) -> None:
+    explorer = GuidanceExplorer(model)
+    held = gate()
+    click(explorer.go)
+    held.wait_for_look()
+    before = explorer.scales
+    explorer.range.set_state({"value": [0.0, 9.0]})
+    explorer.generate()  # refused: it is at work
+    assert explorer.scales == before
+    held.open()
+    finish(explorer)
+    for scale in before:
+        assert f"<div>{scale:g}</div>" in explorer.side.value
 
 
 def test_the_guidance_sheet_starts_every_picture_at_the_same_noise(model: Any) -> None:

@@ -3,6 +3,7 @@
 Owns: `ClassPicker`.
 """
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ..data import to_unit
 from ..generation import generate_images, starting_noise
 from ..plots import save_images
 from ..sampling import SamplerStep, ddim, dpmpp_2m, heun
+from ..writing import file_stem
 from .panel import DEFAULTS, Panel, in_plain_words
 from .stills import mosaic, png, still
 
@@ -106,8 +108,7 @@ class ClassPicker(Panel):
     def _settings_changed(self, _: Any) -> None:
         wanted = self.settings()
         number, sampler = wanted.pop("num_samples"), wanted.pop("sampler")
-        options = ", ".join(f"{name}={value!r}" for name, value in wanted.items())
-        options = options.replace("'", '"')
+        options = ", ".join(f"{name}={_quoted(value)}" for name, value in wanted.items())
         self.code.value = f"generate_images(model, {number}, {options}, sampler={sampler.__name__})"
 
     # What is made
@@ -154,7 +155,7 @@ class ClassPicker(Panel):
         """Writes what is shown to a new file in the folder and says where it is."""
         if self.images is None or self.background.running:
             return
-        name = "-".join(str(self._shown["labels"] or "samples").split())
+        name = file_stem(self._shown["labels"] or "samples")
         stem, path = f"{name}-seed{self._shown['seed']}", Path()
         try:
             for ending in ("", *(f"-{i}" for i in range(2, 1000))):
@@ -213,6 +214,10 @@ def _columns(number: int) -> int:
     if number <= 5:
         return number
     return next((c for c in (5, 4, 3) if number % c == 0 and number <= c * c), 5)
+
+
+def _quoted(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 def _what(wanted: dict[str, Any]) -> str:

@@ -72,10 +72,11 @@ class GuidanceExplorer(Panel):
 
     def generate(self) -> None:
         """Makes the sheet anew, row by row, with what the controls say."""
-        self.scales = self._spaced(*self.range.value)
+        scales = self._spaced(*self.range.value)
         options = {"seed": self.seed.value, "steps": self.steps.value}
 
         def work() -> None:
+            self.scales = scales
             shape = (self.model.channels, self.model.image_size, self.model.image_size)
             self.rows = [torch.ones(max(1, len(self.names)), *shape) for _ in self.scales]
             for i, scale in enumerate(self.scales):
@@ -90,7 +91,7 @@ class GuidanceExplorer(Panel):
                 self.rows[i] = to_unit(step.xt).cpu()
                 self._show()
 
-        self.run(work, steps=options["steps"] * len(self.scales))
+        self.run(work, steps=options["steps"] * len(scales))
 
     def _spaced(self, low: float, high: float) -> list[float]:
         return [round(float(x), 2) for x in torch.linspace(low, high, self.ROWS)]

@@ -229,7 +229,7 @@ def in_plain_words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:  # without its "[Errno 28]"
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     words = str(error) or "it did not say why"
-    if isinstance(error, (ValueError, OSError)):
+    if isinstance(error, (ValueError, OSError, FloatingPointError)):
         return words[0].upper() + words[1:]
     return f"Something went wrong inside ({type(error).__name__}): {words}"
 

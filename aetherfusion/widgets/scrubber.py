@@ -97,9 +97,10 @@ class DenoisingScrubber(Panel):
         self.run(work, steps=wanted["steps"])
 
     def _walk(self, wanted: dict[str, Any], along: Callable[[SamplerStep], object]) -> None:
-        way = self.way = []
+        way: list[tuple[float, Tensor, Tensor]] = []
 
         def keep(step: SamplerStep) -> None:
+            self.way = way  # no sooner: a walk that fails at once leaves the last one
             way.append((float(step.t), to_unit(step.xt[0]).cpu(), to_unit(step.x0_hat[0]).cpu()))
             along(step)
 
