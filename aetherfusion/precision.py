@@ -50,7 +50,9 @@ def choose_precision(
             return PrecisionChoice("bf16", f"{name} multiplies bfloat16 fast (8.0 and above do)")
         if major >= 7:
             return PrecisionChoice("fp16", f"{name} has fast float16 but only emulates bfloat16")
-        return PrecisionChoice("no", f"{name} has no fast half precision (7.0 and above do)")
+        return PrecisionChoice(
+            "no", f"{name} has no tensor cores for half precision (7.0 and above do)"
+        )
     if kind == "cpu":
         features = fast_cpu_features() if cpu_features is None else cpu_features
         if features:
