@@ -81,6 +81,8 @@ def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Diffu
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no model at {path}; save_model writes one")
+    with open(path, "rb"):
+        pass  # what keeps it from being read says so here in words of its own
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

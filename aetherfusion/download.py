@@ -12,18 +12,17 @@ import errno
 import hashlib
 import http.client
 import os
+import secrets
 import shutil
 import tarfile
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from filelock import FileLock
 from tqdm import tqdm
 
 CIFAR10_FOLDER = "cifar-10-batches-py"
@@ -40,6 +39,7 @@ TRIES = 3  # for each mirror, while the connection is cut
 PAUSE_SECONDS = 1.0  # between two tries
 WINDOW_SECONDS = 8.0  # over which the rate is averaged
 BLOCK = 1 << 18  # bytes read at once, at most
+ABANDONED_SECONDS = 300.0  # without a byte, after which a partial file is nobody's
 
 
 class _MirrorError(Exception):
@@ -66,8 +66,8 @@ def download_cifar10(
 
         download_cifar10("data")
 
-    An archive that is there already is used. One that is there in part is completed. If another
-    process is fetching it, this one waits.
+    An archive that is there already is used. One that is there in part is completed, unless
+    another process is at it.
 
     Args:
         mirrors: addresses of the same archive, tried in turn.
@@ -88,12 +88,11 @@ def download_cifar10(
     archive, folder = root / CIFAR10_ARCHIVE, root / CIFAR10_FOLDER
     was_there = folder.exists()
     try:
-        with _one_at_a_time(archive):
-            if folder.exists() and not was_there:
-                return folder  # another process has just brought it
-            if not (archive.exists() and _md5(archive) == md5):
-                _fetch(archive, mirrors, md5, min_rate, timeout, progress)
-            return _unpack(archive, folder)
+        if not (archive.exists() and _md5(archive) == md5):
+            _fetch(archive, mirrors, md5, min_rate, timeout, progress)
+        if folder.exists() and not was_there:
+            return folder  # another process has brought it in the meantime
+        return _unpack(archive, folder)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -105,21 +104,18 @@ def download_cifar10(
         ) from error
 
 
-@contextmanager
-def _one_at_a_time(archive: Path) -> Iterator[None]:
-    """Two processes that write to one partial file would spoil it."""
-    lock = FileLock(f"{archive}.lock")
-    try:
-        lock.acquire()
-    except NotImplementedError:  # a file system without locks, as some of networks are
-        yield
-        return
-    try:
-        yield
-    finally:
-        with suppress(OSError):  # Windows removes it itself
-            os.unlink(lock.lock_file)
-        lock.release()
+def _claimed(free: Path) -> Path:
+    """A name for a partial file of this process alone; it takes over what another one has left.
+
+    Two processes that wrote to one file would spoil it. Renaming is claiming: one of them wins.
+    """
+    own = free.with_name(f"{free.name}-{secrets.token_hex(4)}")
+    for left in (free, *free.parent.glob(f"{free.name}-*")):
+        with suppress(OSError):  # it is not there, or another process was faster
+            if left == free or time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                os.replace(left, own)
+                break
+    return own
 
 
 def _fetch(
@@ -131,9 +127,27 @@ def _fetch(
     progress: bool,
 ) -> None:
     """Bring `archive` about, from whichever mirror can, by way of a partial file beside it."""
-    part = archive.with_name(archive.name + ".part")
+    free = archive.with_name(archive.name + ".part")
+    part = _claimed(free)
     if archive.exists() and not part.exists():  # a wrong md5: begun by another program, maybe
         os.replace(archive, part)
+    try:
+        _complete(archive, part, free, mirrors, md5, min_rate, timeout, progress)
+    finally:
+        if part.exists():  # for the next try, of whatever process
+            os.replace(part, free)
+
+
+def _complete(
+    archive: Path,
+    part: Path,
+    free: Path,
+    mirrors: tuple[str, ...],
+    md5: str,
+    min_rate: float,
+    timeout: float,
+    progress: bool,
+) -> None:
     complaints: dict[str, str] = {}
     slow: dict[str, float] = {}  # bytes per second
 
@@ -160,7 +174,7 @@ def _fetch(
         return
     kept = "nothing was kept"
     if part.exists():
-        kept = f"{part.stat().st_size:,} bytes are kept in {part} and will be completed"
+        kept = f"{part.stat().st_size:,} bytes are kept in {free} and will be completed"
     raise ConnectionError(
         "CIFAR-10 could not be downloaded.\n  "
         + "\n  ".join(complaints.values())

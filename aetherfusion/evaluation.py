@@ -47,7 +47,8 @@ class Evaluation:
         kernel: squared kernel distance; about 0 for equal distributions.
         precision: the share of the pictures that lie among the real ones, in [0, 1].
         recall: the share of the real ones that lie among the pictures, in [0, 1]. Both are of sets
-            of one size: of the first N real ones, or of pictures picked evenly if N is larger.
+            of one size: of the first N real ones or, if there are fewer, of as many pictures,
+            drawn at random.
         class_accuracy: the share that the judge names as the class asked for, in [0, 1].
         confusion: (classes, classes) counts; row: asked for, column: named.
         copy_ratio: median distance to the nearest training picture, in pixels, over that of real
@@ -357,8 +358,8 @@ def inception_metric() -> FrechetInceptionDistance:
 def _distances(seen: _Seen, real: _Seen) -> dict[str, float]:
     # Precision and recall compare two sets of one size, and every point with every other one.
     number = min(len(seen.features), len(real.features))
-    picked = torch.linspace(0, len(seen.features) - 1, number).round().long()
-    precision, recall = precision_and_recall(seen.features[picked], real.features[:number])
+    drawn = torch.randperm(len(seen.features), generator=torch.Generator().manual_seed(0))[:number]
+    precision, recall = precision_and_recall(seen.features[drawn], real.features[:number])
     return {
         "frechet": frechet_distance(seen.features, real.features),
         "frechet_soft": frechet_distance(seen.soft, real.soft),

@@ -6,7 +6,6 @@ Owns: `generate_images`, `denoising_trajectory` and `label_numbers`. Built in le
 import difflib
 import hashlib
 import itertools
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from .diffusion import FLOW, Path
 from .memory import kept_memory
 from .sampling import Callback, Sampler, SamplerStep, dpmpp_2m, guided, time_grid
 
-Label = int | str
+Label = int | float | str
 #: What people call two of the classes of CIFAR-10.
 ALIASES = {"plane": "airplane", "aeroplane": "airplane", "car": "automobile"}
 
@@ -174,10 +173,9 @@ def _label_number(model: Any, label: Label) -> int:
             f"there is no class {label!r}; did you mean {near!r}? The classes are "
             f"{', '.join(names)}"
         )
-    try:
-        number = operator.index(label)  # also of numpy's integers, and of no fraction
-    except TypeError as error:
-        raise ValueError(f"labels are whole numbers or names of classes, got {label!r}") from error
+    if int(label) != label:
+        raise ValueError(f"labels are whole numbers or names of classes, got {label!r}")
+    number = int(label)  # of numpy's numbers, too
     if not 0 <= number < model.num_classes and number != model.null_label:
         raise ValueError(f"labels must be in [0, {model.num_classes}), got {number}")
     return number

@@ -155,7 +155,7 @@ def follow(
         recipe = replace(recipe, epochs=epochs)
         started += time.process_time() - measured  # that was not the training yet
 
-    trained = False
+    trained, found_state = False, (checkpoint_dir / STATE_FILE).exists()
 
     def keep_record(step: Step | None = None) -> None:
         nonlocal trained
@@ -169,7 +169,7 @@ def follow(
     terminal = sys.stderr.isatty()
     precision = recipe.precision or choose_precision(processes.device).mixed_precision
     if processes.is_main_process:
-        if (checkpoint_dir / STATE_FILE).exists():
+        if found_state:
             say(f"Resuming the run of {recipe.epochs} epochs in {checkpoint_dir}.")
         weights = sum(p.numel() for p in model.parameters())
         say(
@@ -199,8 +199,9 @@ def follow(
             decay=recipe.decay,
         )
     finally:
-        # A run that failed before its first step leaves nothing behind.
-        if processes.is_main_process and trained and (checkpoint_dir / STATE_FILE).exists():
+        # A run that left no state leaves no record, and another run's state gets none from us.
+        ours = trained or not found_state
+        if processes.is_main_process and ours and (checkpoint_dir / STATE_FILE).exists():
             keep_record()
     if processes.is_main_process:
         spent = _spent_before(checkpoint_dir, recipe)

@@ -34,7 +34,16 @@ from .memory import kept_memory
 from .optimization import averaged_copy, learning_rate_factor
 from .precision import Precision, make_accelerator
 from .progress import History, Step
-from .training_state import Interruption, load_state, save_state
+from .training_state import (
+    Interruption,
+    check_readable,
+    interrupted,
+    load_state,
+    name_of,
+    not_finite,
+    plain,
+    save_state,
+)
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -171,7 +180,10 @@ def training_steps(
             f"at least 0, got {max_grad_norm} and {average_exponent}"
         )
     check_optimizer(optimizer, model)
-    seed = operator.index(seed)  # numpy's integers would seed otherwise
+    try:
+        seed = operator.index(seed)  # numpy's integers would seed otherwise
+    except TypeError as error:
+        raise ValueError(f"seed must be a whole number, got {seed!r}") from error
     history = History() if history is None else history
     directory = None if checkpoint_dir is None else FilePath(checkpoint_dir)
     accelerator = make_accelerator(precision, seed=seed)
@@ -183,8 +195,7 @@ def training_steps(
         net.compile()
     steps_per_epoch = count_steps(loader, accumulate)
     total_steps = num_epochs * steps_per_epoch
-    rates = [float(group["lr"]) for group in optimizer.param_groups]
-    config = getattr(model, "config", None)
+    rates = [group["lr"] for group in optimizer.param_groups]
     # What makes this run this one and no other.
     run = {
         "num_epochs": num_epochs,
@@ -192,34 +203,38 @@ def training_steps(
         "accumulate": accumulate,
         "seed": seed,
         "path": path.name,
-        "learning_rates": rates,
+        "learning_rates": [float(rate) for rate in rates],
         "optimizer": optimizer_name,
         "weights": sum(p.numel() for p in model.parameters()),
-        "config": config if isinstance(config, dict | None) else repr(config),
-        "label_dropout": label_dropout,
+        "config": plain(getattr(model, "config", None), others=name_of),
+        "label_dropout": float(label_dropout),
         "warmup_steps": warmup_steps,
-        "decay": decay,
-        "average_exponent": average_exponent,
-        "max_grad_norm": max_grad_norm,
+        "decay": float(decay),
+        "average_exponent": float(average_exponent),
+        "max_grad_norm": float(max_grad_norm),
     }
     done = 0
 
+    def state_now() -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "run": run,
+            "done": done,
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": plain(optimizer.state_dict()),
+            "scaler": accelerator.scaler.state_dict() if accelerator.scaler else None,
+            "history": plain(history.as_dict()),
+        }
+
     def keep() -> None:
-        """Writes everything that the next step depends on."""
         if directory is not None and accelerator.is_main_process:
-            state = {
-                "run": run,
-                "done": done,
-                "model": model.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "scaler": accelerator.scaler.state_dict() if accelerator.scaler else None,
-                "history": history.as_dict(),
-            }
-            save_state(directory, state)
+            save_state(directory, state_now())
 
     try:
         state = load_state(directory, run) if directory else None
+        if state is None and directory:
+            check_readable(state_now())  # before hours of work
         if state is not None:
             done = state["done"]
             model.load_state_dict(state["model"])
@@ -245,6 +260,7 @@ def training_steps(
                         group["lr"] = rate * factor
                     micro_batches = list(islice(batches, accumulate))
                     if not micro_batches:
+                        keep()
                         raise ValueError(
                             f"trainloader ended after {done % steps_per_epoch} of the "
                             f"{steps_per_epoch} steps that len(trainloader) promises; let its "
@@ -258,7 +274,7 @@ def training_steps(
                     # A float16 scaler skips steps whose gradient overflows; nothing else may.
                     if not math.isfinite(loss) or not (accelerator.scaler or norm.isfinite()):
                         keep()
-                        raise FloatingPointError(_not_finite(loss, done + 1, directory))
+                        raise FloatingPointError(not_finite(loss, done + 1, directory))
                     optimizer.step()
                     optimizer.zero_grad()
                     average.update_parameters(model)
@@ -268,7 +284,7 @@ def training_steps(
                         total_steps=total_steps,
                         epoch=epoch,
                         loss=loss,
-                        learning_rate=rates[0] * factor,
+                        learning_rate=float(rates[0] * factor),
                         images=sum(len(x0) for x0, _ in micro_batches) * accelerator.num_processes,
                         seconds=time.perf_counter() - started,
                         averaged_model=average.module,
@@ -286,7 +302,7 @@ def training_steps(
                     torch.set_rng_state(random_state)
                     if _any_process(accelerator, interruption.requested):
                         keep()
-                        raise KeyboardInterrupt(_interrupted(done, total_steps, directory))
+                        raise KeyboardInterrupt(interrupted(done, total_steps, directory))
     finally:
         optimizer.zero_grad()
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -348,6 +364,8 @@ def _gradients(
 ) -> float:
     """Adds the gradient of the mean loss of some batches to the parameters; returns that loss."""
     null_label = getattr(accelerator.unwrap_model(net), "null_label", None)
+    # float32, also where the data are float64; float64 for a model that computes in it.
+    dtype = torch.promote_types(torch.float32, next(net.parameters()).dtype)
     total = torch.zeros((), device=accelerator.device)
     for k, (x0, labels) in enumerate(micro_batches, start=1):
         x0, labels = x0.to(accelerator.device), labels.to(accelerator.device)
@@ -360,7 +378,7 @@ def _gradients(
         with contextlib.nullcontext() if last else accelerator.no_sync(net):
             loss = diffusion_loss(
                 net,
-                x0.float(),
+                x0.to(dtype),
                 labels,
                 criterion,
                 path,
@@ -378,19 +396,3 @@ def _any_process(accelerator: Accelerator, flag: bool) -> bool:
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
-
-
-def _not_finite(loss: float, step: int, directory: FilePath | None) -> str:
-    kept = "The model holds the averaged weights of the steps before"
-    if directory is not None:
-        kept += f", and {directory} the state"
-    return (
-        f"the loss or its gradient is not finite at step {step} (loss {loss}). {kept}. "
-        "Go on from there with precision='no', or start afresh with a lower learning rate."
-    )
-
-
-def _interrupted(done: int, total: int, directory: FilePath | None) -> str:
-    if directory is None:
-        return f"stopped after step {done} of {total}; the model holds the averaged weights so far"
-    return f"stopped after step {done} of {total}; run the same again to go on from {directory}"

@@ -1,12 +1,14 @@
 """What a training run leaves on disk, so that it can end as if it had never stopped.
 
-Owns: saving and loading the state of a run, and the soft landing after Ctrl-C. Used in lesson 05.
+Owns: saving and loading the state of a run, the soft landing after Ctrl-C, and what is said then.
+Used in lesson 05.
 """
 
+import io
 import os
-import pickle
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,21 +29,12 @@ def save_state(directory: Path, state: dict[str, Any]) -> None:
 
     Raises:
         OSError: if it cannot be written (a full disk, say); the last state is still there.
-        ValueError: if something is in it that `load_state` would not read.
     """
     try:
-        with written_beside(directory / STATE_FILE) as partial:
-            with open(partial, "wb") as file:
-                torch.save(plain(state), file)
-                file.flush()
-                os.fsync(file.fileno())
-            if not (directory / STATE_FILE).exists():  # the first one tells for all
-                torch.load(partial, map_location="meta", weights_only=True)
-    except pickle.PickleError as error:
-        raise ValueError(
-            f"the state of this run could be written, but not be read again: {error}. Give model, "
-            "optimizer and options that hold tensors and plain values, or no checkpoint_dir."
-        ) from error
+        with written_beside(directory / STATE_FILE) as partial, open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
         raise OSError(
             f"could not write the training state into {directory}: {error}. "
@@ -49,17 +42,49 @@ def save_state(directory: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def plain(value: Any) -> Any:
-    """The same, with Python's own numbers in the place of numpy's."""
+def check_readable(state: dict[str, Any]) -> None:
+    """Finds out now whether `load_state` could read a state like this one.
+
+    Raises:
+        ValueError: if it could not; names the part.
+    """
+    for name, part in state.items():
+        buffer = io.BytesIO()
+        try:
+            torch.save(part, buffer)
+            buffer.seek(0)
+            torch.load(buffer, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                f"the {name} of this run holds something that a checkpoint cannot: tensors and "
+                "plain values alone are read again, as anything else would have to be run. Leave "
+                "it out, or give no checkpoint_dir"
+            ) from error
+
+
+def plain(value: Any, others: Callable[[Any], Any] = lambda value: value) -> Any:
+    """The same, with Python's own numbers in the place of numpy's.
+
+    Args:
+        others: what to put in the place of anything that is no tensor and no plain value.
+    """
     if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
+        return {key: plain(part, others) for key, part in value.items()}
     if isinstance(value, list):
-        return [plain(part) for part in value]
+        return [plain(part, others) for part in value]
     if isinstance(value, tuple):
-        return tuple(plain(part) for part in value)
+        return tuple(plain(part, others) for part in value)
     if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
         return value.tolist()
-    return value
+    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+        return value
+    return others(value)
+
+
+def name_of(thing: Any) -> str:
+    """The name of a class or function, or of the class of anything else: no address in memory."""
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def load_state(directory: Path, run: dict[str, Any]) -> dict[str, Any] | None:
@@ -88,7 +113,7 @@ def load_state(directory: Path, run: dict[str, Any]) -> dict[str, Any] | None:
         raise ValueError(f"{path} is damaged or not a training state. {advice}") from error
     different = [
         f"{key} was {saved.get(key)} and is now {value}"
-        for key, value in plain(run).items()
+        for key, value in run.items()
         if saved.get(key) != value
     ]
     if different:
@@ -104,6 +129,24 @@ def epochs_begun(directory: str | Path) -> int | None:
     """
     state = load_state(Path(directory), {})
     return None if state is None else int(state["run"]["num_epochs"])
+
+
+def not_finite(loss: float, step: int, directory: Path | None) -> str:
+    """What to say when a loss is no number any more."""
+    kept = "The model holds the averaged weights of the steps before"
+    if directory is not None:
+        kept += f", and {directory} the state"
+    return (
+        f"the loss or its gradient is not finite at step {step} (loss {loss}). {kept}. "
+        "Go on from there with precision='no', or start afresh with a lower learning rate."
+    )
+
+
+def interrupted(done: int, total: int, directory: Path | None) -> str:
+    """What to say after Ctrl-C."""
+    if directory is None:
+        return f"stopped after step {done} of {total}; the model holds the averaged weights so far"
+    return f"stopped after step {done} of {total}; run the same again to go on from {directory}"
 
 
 class Interruption:

@@ -4,15 +4,20 @@ Owns: `written_beside`, `check_writable`, `check_picture_format` and `file_stem`
 that the command line writes.
 """
 
+import glob
 import io
 import os
 import re
+import secrets
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from PIL import Image
+
+ABANDONED_SECONDS = 600.0  # no write of ours takes so long
 
 
 @contextmanager
@@ -24,14 +29,23 @@ def written_beside(path: Path) -> Iterator[Path]:
 
     The ending stays the same, as it tells some libraries the format.
     """
-    # Of this process alone: two may write to one place at once, and the later one wins.
-    partial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+    # For this write alone: two may write to one place at once, and the later one wins.
+    partial = path.with_name(f".{path.stem}.partial-{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_up(path)
         yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _clear_up(path: Path) -> None:
+    """Removes what processes that were killed while they wrote have left."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.partial-*{glob.escape(path.suffix)}"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                left.unlink()
 
 
 def check_writable(path: Path) -> None:
@@ -61,15 +75,18 @@ def check_picture_format(path: Path, width: int = 1, height: int = 1) -> None:
     """
     kind = Image.registered_extensions().get(path.suffix.lower(), "unknown")
     try:
-        for size in ((1, 1), (width, 1), (1, height)):
-            Image.new("RGB", size).save(io.BytesIO(), kind)
-    except (KeyError, OSError, ValueError) as error:
-        if size == (1, 1):
-            raise ValueError(f"{path}: end the name in .png (or another picture format)") from error
-        raise ValueError(
-            f"{path}: {width} x {height} pixels are too many for this format; end the name in "
-            ".png, or write fewer pictures or smaller ones"
-        ) from error
+        Image.new("RGB", (1, 1)).save(io.BytesIO(), kind)
+    except (KeyError, OSError) as error:
+        raise ValueError(f"{path}: end the name in .png (or another picture format)") from error
+    for size in ((width, 1), (1, height)):
+        if max(size) > 16_000:  # no format of ours ends below
+            try:
+                Image.new("RGB", size).save(io.BytesIO(), kind)
+            except Exception as error:  # each format fails in a way of its own
+                raise ValueError(
+                    f"{path}: {width} x {height} pixels are too many for this format; end the name "
+                    "in .png, or write fewer pictures or smaller ones"
+                ) from error
 
 
 def file_stem(words: str) -> str:

@@ -84,6 +84,19 @@ def test_a_compiled_model_is_saved_as_the_model_it_is(
     assert all(torch.equal(value, loaded[name]) for name, value in model.state_dict().items())
 
 
+def test_a_file_that_may_not_be_read_says_so(
+    model: DiffusionTransformerUNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_model(model, tmp_path / "model.safetensors")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(PermissionError, match="Permission denied"):
+        load_model(path)
+
+
 def test_foreign_files(model: DiffusionTransformerUNet, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     with pytest.raises(FileNotFoundError, match="there is no model at"):

@@ -286,6 +286,19 @@ def test_two_may_write_to_one_place_at_once() -> None:
     assert Path("horse.partial.png").read_text() == "somebody's own"
 
 
+def test_what_killed_writes_left_is_removed() -> None:
+    old, new, other = (
+        Path(f".{name}.png") for name in ("a.partial-1", "a.partial-2", "b.partial-1")
+    )
+    for left in (old, new, other):
+        left.write_text("half")
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    with written_beside(Path("a.png")) as partial:
+        partial.write_text("whole")
+    assert not old.exists() and new.exists() and other.exists()
+
+
 def test_a_drive_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda _: False)
     with pytest.raises(OSError, match=r"cannot write far\.png: there is no"):

@@ -36,6 +36,7 @@ from aetherfusion import (
     make_loader,
     recipe,
     save_images,
+    save_model,
     train,
 )
 from aetherfusion.checkpoint import read_notes
@@ -159,6 +160,22 @@ def test_a_folder_of_another_program_is_left_as_it_was(capsys: Said) -> None:
     assert main([*TWO_STEPS, "--checkpoint-dir", "mine"]) == 2
     assert "belongs to another run" in capsys.readouterr().err
     assert os.listdir("mine") == ["training_state.pt"]
+
+
+def test_a_run_that_failed_at_once_is_resumed_by_its_own_recipe_alone(
+    capsys: Said, tmp_path: Path
+) -> None:
+    model = DiffusionTransformerUNet(
+        embedding_dim=8, num_heads=2, depth=1, class_names=SHAPES10_CLASSES
+    )
+    good = str(save_model(model, tmp_path / "good.safetensors"))
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    bad = str(save_model(model, tmp_path / "bad.safetensors"))
+    assert main([*TWO_STEPS, "--start-from", bad]) == 2
+    capsys.readouterr()
+    assert main([*TWO_STEPS, "--start-from", good]) == 2
+    assert "holds another run: --start-from was" in capsys.readouterr().err
 
 
 def test_damaged_state_is_told(capsys: Said) -> None:

@@ -161,24 +161,39 @@ def fetch(
         thread.join()
 
 
-def test_two_at_once_fetch_it_once(
-    fetch: Fetch, tmp_path: Path, asked: list[tuple[str, str | None]]
-) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(fetch, "slow", min_rate=0) for _ in range(2)]
-        for one in both:
-            assert_complete(tmp_path, one.result(timeout=60))
-    assert asked == [("/slow", None)]
-
-
-def test_where_files_cannot_be_locked(
+def test_two_at_once_are_not_in_each_others_way(
     fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: object) -> None:
-        raise NotImplementedError
+    unpacked = []
+    unpack = download._unpack
+    monkeypatch.setattr(download, "_unpack", lambda *a: unpacked.append(a) or unpack(*a))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(fetch, "slow", min_rate=0)
+        time.sleep(0.2)
+        second = pool.submit(fetch, "slower", min_rate=0)
+        for one in (first, second):
+            assert one.result(timeout=60) == tmp_path / CIFAR10_FOLDER
+    assert_complete(tmp_path, tmp_path / CIFAR10_FOLDER)
+    assert len(unpacked) == 1, "what the first one reads is not taken away"
 
-    monkeypatch.setattr(download.FileLock, "acquire", refuse)
+
+def test_what_a_killed_download_left_is_completed(
+    fetch: Fetch, tmp_path: Path, asked: list[tuple[str, str | None]]
+) -> None:
+    left = tmp_path / f"{CIFAR10_ARCHIVE}.part-0badcafe"
+    left.write_bytes(ARCHIVE[:30_000])
+    os.utime(left, (0, 0))
     assert_complete(tmp_path, fetch("good"))
+    assert asked == [("/good", "bytes=30000-")]
+
+
+def test_what_another_download_is_at_is_let_be(
+    fetch: Fetch, tmp_path: Path, asked: list[tuple[str, str | None]]
+) -> None:
+    growing = tmp_path / f"{CIFAR10_ARCHIVE}.part-0badcafe"
+    growing.write_bytes(ARCHIVE[:30_000])
+    fetch("good")
+    assert asked == [("/good", None)] and growing.read_bytes() == ARCHIVE[:30_000]
 
 
 def test_a_python_whose_tarfile_has_no_filters(

@@ -81,6 +81,7 @@ def test_labels_as_people_write_them(model: DiffusionTransformerUNet) -> None:
     assert numbers(model, model.null_label, 1) == [10]
     assert numbers(model, np.int64(3), 2) == [3, 3]
     assert numbers(model, np.array([3, 4]), 2) == [3, 4]
+    assert numbers(model, torch.tensor([3.0, 4.0]), 2) == [3, 4]
 
 
 def test_labels_are_called_what_the_model_calls_them() -> None:

@@ -44,7 +44,6 @@ def test_dependencies_are_floors_only() -> None:
     core = {line.partition(">")[0] for line in PROJECT["dependencies"]}
     assert core == {
         "torch", "torchvision", "accelerate", "safetensors", "tqdm", "typer", "matplotlib",
-        "filelock",
     }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +152,36 @@ def loader_with_sampler() -> DataLoader:
     return DataLoader(Noisy(), 8, sampler=sampler)
 
 
+class Batches:
+    """A batch sampler with a generator of its own."""
+
+    batch_size, drop_last, sampler = 8, False, range(32)
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(5)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(torch.randperm(32, generator=self.generator).view(4, 8).tolist())
+
+    def __len__(self) -> int:
+        return 4
+
+
+def loader_in_order() -> DataLoader:
+    generator = torch.Generator().manual_seed(5)  # the worker's seed comes from it
+    return DataLoader(Noisy(), 8, num_workers=1, generator=generator)
+
+
 @pytest.mark.parametrize(
     "make",
-    [lambda: loader_with_generator(0), lambda: loader_with_generator(1), loader_with_sampler],
-    ids=["generator", "generator and worker", "sampler with a generator"],
+    [
+        lambda: loader_with_generator(0),
+        lambda: loader_with_generator(1),
+        loader_in_order,
+        loader_with_sampler,
+        lambda: DataLoader(Noisy(), batch_sampler=Batches()),
+    ],
+    ids=["generator", "generator and worker", "in order", "sampler", "batch sampler"],
 )
 def test_resume_where_the_loader_has_a_generator_of_its_own(tmp_path: Path, make: Any) -> None:
     def go(directory: Path | None, stop: int | None) -> Tensor:
@@ -192,23 +219,53 @@ def test_numbers_of_numpy_are_resumed_from(tmp_path: Path) -> None:
         return weights_of(model)
 
     go(tmp_path, np.int64(0), stop=5)
+    go(tmp_path, np.int64(0), stop=6)
     assert torch.equal(go(tmp_path, 0), go(None, 0))
 
 
-def test_what_could_not_be_read_again_is_told_when_it_is_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="could be written, but not be read again"):
-        save_state(tmp_path, {"run": {}, "done": 1, "odd": Noisy()})
-    assert not list(tmp_path.iterdir())
+def test_what_could_not_be_read_again_is_told_before_it_begins(tmp_path: Path) -> None:
+    class Odd(Affine):
+        def get_extra_state(self) -> object:
+            return Noisy()
+
+        def set_extra_state(self, state: object) -> None:
+            pass
+
+    calls: list[Step] = []
+    with pytest.raises(ValueError, match="the model of this run holds something that a checkpoint"):
+        run(Odd(), checkpoint_dir=tmp_path, callbacks=[calls.append])
+    assert not calls and not list(tmp_path.iterdir())
 
 
 def test_any_config_may_be_resumed(tmp_path: Path) -> None:
+    class Config:
+        pass
+
     def configured() -> Affine:
         model = Affine()
-        model.config = Accelerator  # type: ignore[assignment]  # nothing that torch would read
+        model.config = {"act": nn.GELU, "of": Config(), "where": tmp_path}  # type: ignore
         return model
 
     history = run(configured(), checkpoint_dir=tmp_path)
     assert run(configured(), checkpoint_dir=tmp_path).loss == history.loss
+
+
+def test_versions_of_modules_are_kept(tmp_path: Path) -> None:
+    """A module that migrates old states must not take a new one for old."""
+
+    class Migrating(Affine):
+        _version = 2
+
+        def _load_from_state_dict(self, state: Any, prefix: str, metadata: Any, *more: Any) -> None:
+            if metadata.get("version") != 2:
+                state[prefix + "a"] = 2 * state[prefix + "a"]
+            super()._load_from_state_dict(state, prefix, metadata, *more)
+
+    model = Migrating()
+    run(model, checkpoint_dir=tmp_path)
+    again = Migrating()
+    run(again, checkpoint_dir=tmp_path)
+    assert torch.equal(weights_of(model), weights_of(again))
 
 
 def test_a_state_that_may_not_be_read_is_not_called_damaged(

@@ -271,6 +271,10 @@ def test_samplers_refuse_times_that_do_not_fall(sampler: Sampler, times: list[fl
         sampler(fake_denoiser(FLOW), some(5, 4), torch.tensor(times))
 
 
+def test_a_time_grid_with_a_long_tail_still_falls() -> None:
+    assert (time_grid(1000, tail=50).diff() < 0).all()
+
+
 def test_time_grid_refuses_what_makes_no_sense() -> None:
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         time_grid(0)

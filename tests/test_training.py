@@ -374,8 +374,14 @@ def test_unfit_batches_are_refused(loader: object, message: str) -> None:
     ],
 )
 def test_options_out_of_range_are_refused(options: dict) -> None:
-    with pytest.raises(ValueError, match=r"must be .*got"):
+    (name, value), *_ = options.items()
+    with pytest.raises(ValueError, match=rf"{name.replace('epochs', 'num_epochs')}.*got.*{value}"):
         run(**options)
+
+
+def test_a_seed_is_a_whole_number() -> None:
+    with pytest.raises(ValueError, match=r"seed must be a whole number, got 1\.5"):
+        run(seed=1.5)
 
 
 def test_an_optimizer_of_another_model_is_refused() -> None:
@@ -405,6 +411,16 @@ def test_images_of_other_floats_are_seen_as_float32() -> None:
         for dtype in (torch.float32, torch.float64)
     ]
     assert losses[0] == losses[1]
+    in_double = run(copy.deepcopy(model).double(), loader=loader_of(images.double(), ZEROS))
+    assert in_double.loss == pytest.approx(losses[0], rel=0.5)
+
+
+def test_a_learning_rate_keeps_its_kind() -> None:
+    model = Affine()
+    optimizer = optim.Adam(model.parameters(), lr=torch.tensor(0.01), foreach=False)
+    history = train(model, batches(), nn.MSELoss(), optimizer, 1, precision="no", progress=False)
+    assert isinstance(optimizer.param_groups[0]["lr"], Tensor)
+    assert all(isinstance(rate, float) for rate in history.learning_rate)
 
 
 def test_a_history_without_steps_has_no_plot() -> None:
