@@ -114,6 +114,7 @@ def _claimed(free: Path) -> Path:
         with suppress(OSError):  # it is not there, or another process was faster
             if left == free or time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
                 os.replace(left, own)
+                os.utime(own)  # or the next one would find it abandoned, too
                 break
     return own
 
