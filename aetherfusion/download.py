@@ -19,7 +19,8 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -89,7 +90,8 @@ def download_cifar10(
     was_there = folder.exists()
     try:
         if not (archive.exists() and _md5(archive) == md5):
-            _fetch(archive, mirrors, md5, min_rate, timeout, progress)
+            with _claimed(archive.with_name(archive.name + ".part")) as part:
+                _fetch(archive, part, mirrors, md5, min_rate, timeout, progress)
         if folder.exists() and not was_there:
             return folder  # another process has brought it in the meantime
         return _unpack(archive, folder)
@@ -104,7 +106,8 @@ def download_cifar10(
         ) from error
 
 
-def _claimed(free: Path) -> Path:
+@contextmanager
+def _claimed(free: Path) -> Iterator[Path]:
     """A name for a partial file of this process alone; it takes over what another one has left.
 
     Two processes that wrote to one file would spoil it. Renaming is claiming: one of them wins.
@@ -116,11 +119,16 @@ def _claimed(free: Path) -> Path:
                 os.replace(left, own)
                 os.utime(own)  # or the next one would find it abandoned, too
                 break
-    return own
+    try:
+        yield own
+    finally:
+        if own.exists():  # for the next try, of whatever process
+            os.replace(own, free)
 
 
 def _fetch(
     archive: Path,
+    part: Path,
     mirrors: tuple[str, ...],
     md5: str,
     min_rate: float,
@@ -128,27 +136,8 @@ def _fetch(
     progress: bool,
 ) -> None:
     """Bring `archive` about, from whichever mirror can, by way of a partial file beside it."""
-    free = archive.with_name(archive.name + ".part")
-    part = _claimed(free)
     if archive.exists() and not part.exists():  # a wrong md5: begun by another program, maybe
         os.replace(archive, part)
-    try:
-        _complete(archive, part, free, mirrors, md5, min_rate, timeout, progress)
-    finally:
-        if part.exists():  # for the next try, of whatever process
-            os.replace(part, free)
-
-
-def _complete(
-    archive: Path,
-    part: Path,
-    free: Path,
-    mirrors: tuple[str, ...],
-    md5: str,
-    min_rate: float,
-    timeout: float,
-    progress: bool,
-) -> None:
     complaints: dict[str, str] = {}
     slow: dict[str, float] = {}  # bytes per second
 
@@ -175,7 +164,7 @@ def _complete(
         return
     kept = "nothing was kept"
     if part.exists():
-        kept = f"{part.stat().st_size:,} bytes are kept in {free} and will be completed"
+        kept = f"{part.stat().st_size:,} bytes are kept in {archive}.part and will be completed"
     raise ConnectionError(
         "CIFAR-10 could not be downloaded.\n  "
         + "\n  ".join(complaints.values())

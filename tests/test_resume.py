@@ -108,6 +108,15 @@ def test_same_seed_same_weights_other_seed_others() -> None:
     assert torch.equal(results[0], results[1]) and not torch.equal(results[0], results[2])
 
 
+def weights_after(steps: Any, model: nn.Module, stop: int | None) -> Tensor:
+    """The weights of a run that is closed after step `stop`, or that ends by itself."""
+    for step in steps:
+        if step.step == stop:
+            break
+    steps.close()
+    return weights_of(model)
+
+
 def test_resume_with_accumulation_and_our_loader(tmp_path: Path) -> None:
     def go(directory: Path | None, stop: int | None) -> Tensor:
         torch.manual_seed(0)
@@ -119,11 +128,7 @@ def test_resume_with_accumulation_and_our_loader(tmp_path: Path) -> None:
             model, make_loader(data, 8), nn.MSELoss(), optimizer, 3,
             accumulate=2, checkpoint_dir=directory, precision="no",
         )  # fmt: skip
-        for step in steps:
-            if step.step == stop:
-                break
-        steps.close()
-        return weights_of(model)
+        return weights_after(steps, model, stop)
 
     expected = go(None, None)
     assert not torch.equal(go(tmp_path, 5), expected)
@@ -191,11 +196,7 @@ def test_resume_where_the_loader_has_a_generator_of_its_own(tmp_path: Path, make
         steps = training_steps(
             model, make(), nn.MSELoss(), optimizer, 3, checkpoint_dir=directory, precision="no"
         )
-        for step in steps:
-            if step.step == stop:
-                break
-        steps.close()
-        return weights_of(model)
+        return weights_after(steps, model, stop)
 
     expected = go(None, None)
     assert not torch.equal(go(tmp_path, 6), expected)
@@ -212,11 +213,7 @@ def test_numbers_of_numpy_are_resumed_from(tmp_path: Path) -> None:
             model, batches(), nn.MSELoss(), optim.Adam(model.parameters(), lr=rate), 2,
             decay=np.float64(0.5), seed=seed, checkpoint_dir=directory, precision="no",
         )  # fmt: skip
-        for step in steps:
-            if step.step == stop:
-                break
-        steps.close()
-        return weights_of(model)
+        return weights_after(steps, model, stop)
 
     go(tmp_path, np.int64(0), stop=5)
     go(tmp_path, np.int64(0), stop=6)
