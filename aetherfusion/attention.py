@@ -58,7 +58,10 @@ class MultiHeadSelfAttention(nn.Module):
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, N, D) to queries, keys and values, each (B, num_heads, N, D / num_heads)."""
-        q, k, v = self.to_qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for part in self.to_qkv(x).chunk(3, dim=-1)
+        )
         if self.qk_norm:
             q = F.layer_norm(q, q.shape[-1:])
             k = F.layer_norm(k, k.shape[-1:])

@@ -6,6 +6,7 @@ Implements Muon (Jordan et al. 2024) beside AdamW (Loshchilov & Hutter 2019) and
 average of Karras et al. 2024, equations 4 and 127.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,31 +18,31 @@ from torch.optim.swa_utils import AveragedModel
 from .precision import fast_dtype
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """Keeps the directions of a matrix and makes them all about equally strong.
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """Keeps the directions of each matrix and makes them all about equally strong.
 
     With the singular value decomposition matrix = U diag(r) V^T this is nearly U V^T. Each round
     puts every singular value r through the polynomial a r + b r^3 + c r^5, which five times over
     brings all above 0.003 to between 0.68 and 1.21, and takes nothing but products of matrices.
 
     Args:
-        matrix: (rows, columns).
+        matrices: (n, rows, columns), several at once, as that is faster than one by one.
 
     Returns:
-        (rows, columns), in the arithmetic in which its device multiplies fast: `fast_dtype`.
+        (n, rows, columns), in the arithmetic in which their device multiplies fast: `fast_dtype`.
 
     Source: Jordan et al. 2024 (the polynomial's coefficients too).
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.to(fast_dtype(matrix.device))
-    tall = x.shape[0] > x.shape[1]
+    x = matrices.to(fast_dtype(matrices.device))
+    tall = x.shape[1] > x.shape[2]
     if tall:
-        x = x.T  # the product with itself is then the smaller of the two
-    x = x / x.norm().clamp(min=1e-7)  # no singular value above 1
+        x = x.mT  # the product with itself is then the smaller of the two
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # no singular value above 1
     for _ in range(5):
-        square = x @ x.T  # (min, min), with the eigenvalues r^2
-        x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        square = x @ x.mT  # (n, min, min), with the eigenvalues r^2
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 class Muon(Optimizer):
@@ -86,17 +87,25 @@ class Muon(Optimizer):
             raise ValueError("Muon takes no closure")
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
+            alike: dict[Any, list[nn.Parameter]] = defaultdict(list)
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                if "momentum_buffer" not in self.state[p]:
-                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
-                past = self.state[p]["momentum_buffer"].lerp_(p.grad, 1 - momentum)
-                direction = orthogonalised(p.grad.lerp(past, momentum))  # Nesterov: look ahead
-                p.mul_(1 - lr * group["weight_decay"])
-                # An orthogonal matrix has a mean square entry of 1 / max(shape); AdamW's steps have
-                # one of about 0.2 squared.
-                p.add_(direction, alpha=-lr * 0.2 * max(p.shape) ** 0.5)
+                if p.grad is not None:
+                    alike[p.shape, p.device].append(p)
+            for params in alike.values():
+                ahead = torch.stack([self._gradient_ahead(p, momentum) for p in params])
+                for p, direction in zip(params, orthogonalised(ahead), strict=True):
+                    p.mul_(1 - lr * group["weight_decay"])
+                    # An orthogonal matrix has a mean square entry of 1 / max(shape); AdamW's steps
+                    # have one of about 0.2 squared.
+                    p.add_(direction, alpha=-lr * 0.2 * max(p.shape) ** 0.5)
+
+    def _gradient_ahead(self, p: nn.Parameter, momentum: float) -> Tensor:
+        """The mean of the gradients so far, once more towards the latest one (Nesterov)."""
+        assert p.grad is not None
+        if "momentum_buffer" not in self.state[p]:
+            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        past = self.state[p]["momentum_buffer"].lerp_(p.grad, 1 - momentum)
+        return p.grad.lerp(past, momentum)
 
 
 class OptimizerPair(Optimizer):

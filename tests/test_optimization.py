@@ -42,22 +42,23 @@ def test_orthogonalised_puts_each_singular_value_through_the_polynomial(
     shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(optimization, "fast_dtype", lambda _: torch.float32)
-    matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
-    s = s / s.norm()
+    matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    matrices *= torch.tensor([1e-4, 1.0, 100.0])[:, None, None]  # each has its own scale
+    u, s, vh = torch.linalg.svd(matrices.double(), full_matrices=False)
+    s = s / s.norm(dim=-1, keepdim=True)
     for _ in range(5):
         s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
     assert s.min() > 0.6 and s.max() < 1.3
-    found = orthogonalised(matrix)
+    found = orthogonalised(matrices)
     assert found.dtype == torch.float32
-    assert (found - u @ s.diag() @ vh).abs().max() < 1e-4
-    assert torch.equal(orthogonalised(torch.zeros(shape)), torch.zeros(shape))
+    assert (found - u @ s.diag_embed() @ vh).abs().max() < 1e-4
+    assert torch.equal(orthogonalised(torch.zeros(1, *shape)), torch.zeros(1, *shape))
 
 
 def muon_steps(make: Callable[[list[nn.Parameter]], optim.Optimizer]) -> Tensor:
-    """Matrices of three shapes after a few steps with given gradients."""
+    """Matrices of three shapes, some alike, after a few steps with given gradients."""
     generator = torch.Generator().manual_seed(0)
-    shapes = [(12, 12), (6, 20), (20, 6)]
+    shapes = [(12, 12), (6, 20), (20, 6), (6, 20), (12, 12), (6, 20)]
     matrices = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
     idle = nn.Parameter(torch.ones(2, 2))  # it never gets a gradient
     optimizer = make([*matrices, idle])
@@ -92,7 +93,7 @@ def test_muon_multiplies_in_what_the_device_does_fast(monkeypatch: pytest.Monkey
         monkeypatch.setattr(
             "aetherfusion.precision.fast_cpu_features", lambda found=features: found
         )
-        assert orthogonalised(torch.randn(4, 6)).dtype == expected
+        assert orthogonalised(torch.randn(1, 4, 6)).dtype == expected
     for capability, expected in [((7, 5), torch.float32), ((8, 0), torch.bfloat16)]:
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
         assert fast_dtype("cuda:0") == expected

@@ -81,7 +81,9 @@ def training(seconds: float) -> dict[str, Any]:
     """Every racer in a process of its own, and the convolution that they are compared with."""
     from training_cost import convolution_gflops
 
-    forward, both = convolution_gflops(64, 16)
+    forward, both = (
+        convolution_gflops(64, 16, backward=backward, seconds=4) for backward in (False, True)
+    )
     rows = {}
     print(f"3x3 convolution: {forward:.0f} GFLOP/s forward, {both:.0f} forward and backward")
     for name in OURS + PEERS:

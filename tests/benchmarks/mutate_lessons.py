@@ -30,7 +30,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "02": [
         ("attention", "(q * q.shape[-1] ** -0.5) @", "q @"),
         ("attention", "logits.softmax(dim=-1)", "logits.softmax(dim=-2)"),
-        ("attention", "q, k, v = self.to_qkv(x)", "k, q, v = self.to_qkv(x)"),
+        ("attention", "q, k, v = (", "k, q, v = ("),
         ("attention", "return x * (1 + scale) + shift", "return x * scale + shift"),
         ("attention", "x = x + gate1 * self.attention(", "x = x + self.attention("),
         ("attention", "k = F.layer_norm(k, k.shape[-1:])", "pass"),
