@@ -67,8 +67,8 @@ def generate_images(
         (num_samples, channels, H, W) float32 in [0, 1], on the CPU.
 
     Raises:
-        ValueError: for a class that there is not, with the nearest one suggested, and for options
-            out of their range.
+        ValueError: for a class that there is not, with the nearest one suggested, for options out
+            of their range, and for weights in half precision.
         FloatingPointError: if the model answers with numbers that are not finite.
     """
     if num_samples < 1 or batch_size < 1:
@@ -80,7 +80,13 @@ def generate_images(
     if null_label == 0:
         guidance_scale = 1.0  # there is no label to steer by
     times = time_grid(steps)
-    device = next(model.parameters()).device
+    weights = next(model.parameters())
+    if weights.dtype in (torch.float16, torch.bfloat16):
+        raise ValueError(
+            f"the weights are {weights.dtype}, pictures need float32: call model.float()"
+            f'; to compute in half precision generate in torch.autocast("{weights.device.type}")'
+        )
+    device = weights.device
     was_training = model.training
     model.eval()
 

@@ -262,6 +262,7 @@ def tour(lab: Any, chromium: Any) -> Iterator[Any]:
     with new_page(chromium) as page:
         open_notebook(page, lab[0], "widgets.ipynb")
         expect(page.locator(".aether")).to_have_count(4)
+        page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
         yield page
 
 
@@ -357,6 +358,7 @@ def test_a_broken_kernel_in_jupyterlab(tour: Any, lab: Any, screenshots: Path) -
     take(Seen(tour, 0), screenshots / "lab-5-broken-kernel.png")
 
 
+@pytest.mark.usefixtures("tour")  # it has saved it
 def test_a_saved_notebook_shows_the_stills(lab: Any, chromium: Any, screenshots: Path) -> None:
     """Opened again, before any cell is run: a picture, and the line that says why."""
     with new_page(chromium) as page:

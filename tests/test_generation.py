@@ -145,6 +145,15 @@ def test_wrong_labels_are_refused_with_what_to_do(model: DiffusionTransformerUNe
         generate_images(model, 2, labels=[])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_halved_model_is_told_the_way(dtype: torch.dtype) -> None:
+    halved = tiny_model().to(dtype)
+    with pytest.raises(ValueError, match=rf"{dtype}.*model\.float\(\).*autocast\(.cpu.\)"):
+        generate_images(halved, 1, steps=1)
+    with torch.autocast("cpu", torch.bfloat16):  # as it says
+        assert generate_images(halved.float(), 1, steps=1).dtype == torch.float32
+
+
 def test_options_out_of_range_are_refused(model: DiffusionTransformerUNet) -> None:
     bad: list[tuple[dict[str, Any], str]] = [
         ({"num_samples": 0}, "must be at least 1"),
