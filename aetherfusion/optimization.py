@@ -120,6 +120,15 @@ class OptimizerPair(Optimizer):
         # The dictionaries are shared, so that a learning rate set here is set there.
         super().__init__([group for part in parts for group in part.param_groups], defaults={})
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refuses what belongs to none of the parts: no step would ever move it."""
+        if not any(param_group is group for part in self.parts for group in part.param_groups):
+            raise ValueError(
+                "OptimizerPair takes no more parameters; make the optimizer anew, of all of them: "
+                "recommended_optimizer(model)"
+            )
+        super().add_param_group(param_group)
+
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """One step of every part."""
         if closure is not None:

@@ -35,6 +35,9 @@ def test_recommended_optimizer_shares_out_every_parameter_once() -> None:
     assert len(matrices) == 2 * 4 and all(p.ndim == 2 for p in matrices)
     optimizer.param_groups[0]["lr"] = 7.0
     assert optimizer.parts[0].param_groups[0]["lr"] == 7.0
+    with pytest.raises(ValueError, match=r"anew, of all of them: recommended_optimizer\(model\)"):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))]})
+    assert len(optimizer.param_groups) == 2
 
 
 @pytest.mark.parametrize("shape", [(12, 12), (6, 20), (20, 6)])
