@@ -68,7 +68,7 @@ def generate_images(
 
     Raises:
         ValueError: for a class that there is not, with the nearest one suggested, for options out
-            of their range, and for weights in half precision.
+            of their range, and for weights in half precision without autocast.
         FloatingPointError: if the model answers with numbers that are not finite.
     """
     if num_samples < 1 or batch_size < 1:
@@ -81,12 +81,14 @@ def generate_images(
         guidance_scale = 1.0  # there is no label to steer by
     times = time_grid(steps)
     weights = next(model.parameters())
-    if weights.dtype in (torch.float16, torch.bfloat16):
-        raise ValueError(
-            f"the weights are {weights.dtype}, pictures need float32: call model.float()"
-            f'; to compute in half precision generate in torch.autocast("{weights.device.type}")'
-        )
     device = weights.device
+    halved = weights.dtype in (torch.float16, torch.bfloat16)
+    if halved and not torch.is_autocast_enabled(device.type):
+        raise ValueError(
+            f"the weights are {weights.dtype}, the pictures float32: call model.float(), or, to "
+            f'compute in half precision, use `with torch.autocast("{device.type}", '
+            f"{weights.dtype}):`"
+        )
     was_training = model.training
     model.eval()
 

@@ -120,6 +120,10 @@ class OptimizerPair(Optimizer):
         # The dictionaries are shared, so that a learning rate set here is set there.
         super().__init__([group for part in parts for group in part.param_groups], defaults={})
 
+    def __reduce__(self) -> Any:
+        """Copied and pickled by its parts; `Optimizer` would leave them out."""
+        return type(self), (self.parts,)
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Refuses what belongs to none of the parts: no step would ever move it."""
         if not any(param_group is group for part in self.parts for group in part.param_groups):

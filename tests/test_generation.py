@@ -148,10 +148,12 @@ def test_wrong_labels_are_refused_with_what_to_do(model: DiffusionTransformerUNe
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_halved_model_is_told_the_way(dtype: torch.dtype) -> None:
     halved = tiny_model().to(dtype)
-    with pytest.raises(ValueError, match=rf"{dtype}.*model\.float\(\).*autocast\(.cpu.\)"):
+    expected = rf"{dtype}.*model\.float\(\).*autocast\(.cpu., {dtype}\)"
+    with pytest.raises(ValueError, match=expected):
         generate_images(halved, 1, steps=1)
-    with torch.autocast("cpu", torch.bfloat16):  # as it says
-        assert generate_images(halved.float(), 1, steps=1).dtype == torch.float32
+    with torch.autocast("cpu", dtype):  # as it says
+        assert generate_images(halved, 1, steps=1).dtype == torch.float32
+    assert generate_images(halved.float(), 1, steps=1).dtype == torch.float32
 
 
 def test_options_out_of_range_are_refused(model: DiffusionTransformerUNet) -> None:

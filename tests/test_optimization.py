@@ -1,5 +1,6 @@
 """What moves the weights, and in which arithmetic."""
 
+import copy
 import itertools
 import math
 from collections.abc import Callable
@@ -63,13 +64,13 @@ def muon_steps(make: Callable[[list[nn.Parameter]], optim.Optimizer]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     shapes = [(12, 12), (6, 20), (20, 6), (6, 20), (12, 12), (6, 20)]
     matrices = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
-    idle = nn.Parameter(torch.ones(2, 2))  # it never gets a gradient
-    optimizer = make([*matrices, idle])
+    idle = nn.Parameter(torch.ones(6, 20))  # it never gets a gradient
+    optimizer = make([matrices[0], idle, *matrices[1:]])
     for _ in range(4):
         for matrix in matrices:
             matrix.grad = torch.randn(matrix.shape, generator=generator)
         optimizer.step()
-    assert torch.equal(idle.detach(), torch.ones(2, 2))
+    assert torch.equal(idle.detach(), torch.ones(6, 20))
     return torch.cat([matrix.detach().flatten() for matrix in matrices])
 
 
@@ -102,11 +103,32 @@ def test_muon_multiplies_in_what_the_device_does_fast(monkeypatch: pytest.Monkey
         assert fast_dtype("cuda:0") == expected
 
 
+def test_muon_takes_matrices_of_several_devices() -> None:
+    here, there = (nn.Parameter(torch.ones(6, 8, device=device)) for device in ("cpu", "meta"))
+    for p in (here, there):
+        p.grad = torch.ones_like(p)
+    Muon([here, there]).step()
+    assert (here < 1).all() and there.is_meta
+
+
 def test_muon_refuses_what_is_no_matrix() -> None:
     with pytest.raises(ValueError, match=r"got a parameter of shape \(3,\).*recommended_optimizer"):
         Muon([nn.Parameter(torch.zeros(3))])
     with pytest.raises(ValueError, match="no closure"):
         Muon([nn.Parameter(torch.zeros(3, 3))]).step(lambda: None)
+
+
+def test_a_copy_of_the_recommended_optimizer_steps_and_steers() -> None:
+    model = DiffusionTransformerUNet(image_size=8, embedding_dim=16, num_heads=2, depth=1)
+    before = weights_of(model).clone()
+    copied_model, copied = copy.deepcopy((model, recommended_optimizer(model)))
+    copied.param_groups[0]["lr"] = 0.5
+    assert copied.parts[0].param_groups[0]["lr"] == 0.5
+    for p in copied_model.parameters():
+        p.grad = torch.ones_like(p)
+    copied.step()
+    assert not torch.equal(weights_of(copied_model), before)
+    assert torch.equal(weights_of(model), before)
 
 
 def test_recommended_optimizer_state_survives_a_round_trip() -> None:
