@@ -58,6 +58,8 @@ class MultiHeadSelfAttention(nn.Module):
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, N, D) to queries, keys and values, each (B, num_heads, N, D / num_heads)."""
+        # By chunk: unpacked from an axis of 3, the gradients of all three would be put together
+        # number by number in a compiled step.
         q, k, v = (
             part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for part in self.to_qkv(x).chunk(3, dim=-1)

@@ -1,6 +1,7 @@
 """What a training image costs, and how much of this machine's arithmetic the training uses.
 
-    python tests/benchmarks/training_cost.py [--compile] [--num-heads 4] [--memory-not-kept]
+    python tests/benchmarks/training_cost.py [--rounds 20] [--compile] [--num-heads 4]
+        [--memory-not-kept]
 
 Trains the default model as the README's five lines do, with plain Adam and torchvision's own data
 set where CIFAR-10 is found (pictures of noise elsewhere: the arithmetic is the same), and again
