@@ -58,11 +58,11 @@ class MultiHeadSelfAttention(nn.Module):
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, N, D) to queries, keys and values, each (B, num_heads, N, D / num_heads)."""
-        # By chunk: unpacked from an axis of 3, the gradients of all three would be put together
-        # number by number in a compiled step.
+        # Cut between heads, not within the D entries: a compiled step then knows where each head
+        # ends, and its loops over them are vectorised.
         q, k, v = (
-            part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for part in self.to_qkv(x).chunk(3, dim=-1)
+            part.transpose(1, 2)
+            for part in self.to_qkv(x).unflatten(-1, (3 * self.num_heads, -1)).chunk(3, dim=2)
         )
         if self.qk_norm:
             q = F.layer_norm(q, q.shape[-1:])

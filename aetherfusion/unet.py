@@ -77,9 +77,10 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
-        x = x.permute(0, 2, 3, 1)  # (B, H, W, C): a view, where channels are last in memory
+        height, width = x.shape[-2:]
+        x = x.flatten(2).transpose(1, 2)  # (B, H * W, C): a view, where channels are last in memory
         x = F.layer_norm(x, x.shape[-1:], self.weight, self.bias)
-        return x.permute(0, 3, 1, 2)
+        return x.transpose(1, 2).unflatten(2, (height, width))
 
 
 class Downsample(nn.Conv2d):
