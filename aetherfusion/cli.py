@@ -245,7 +245,7 @@ def train(
         _Precision, typer.Option(help="Arithmetic; auto is what is fast here.")
     ] = _Precision.auto,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the model first: for long runs on a GPU.")
+        bool, typer.Option("--compile", help="Compile the model first: worth it for long runs.")
     ] = TRAINING["compile"],
     num_images: Annotated[
         int | None,

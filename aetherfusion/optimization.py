@@ -73,8 +73,13 @@ class Muon(Optimizer):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        for p in (p for group in self.param_groups for p in group["params"]):
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As in every optimizer, and refuses what is no matrix."""
+        super().add_param_group(param_group)
+        for p in param_group["params"]:
             if p.ndim != 2:
+                self.param_groups.pop()
                 raise ValueError(
                     f"Muon moves matrices, got a parameter of shape {tuple(p.shape)}; give that "
                     "to AdamW, as recommended_optimizer(model) does"

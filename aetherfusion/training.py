@@ -157,7 +157,7 @@ def training_steps(
         max_grad_norm: longer gradients are shortened to this.
         accumulate: batches to one optimizer step, for a large batch in little memory.
         precision: "bf16", "fp16", "no" (float32), or None for what is fast here.
-        compile: compile the model first, a minute or more that a long run on a GPU wins back.
+        compile: compile the model first, a minute or more that a long run wins back.
         checkpoint_dir: where the state is kept; a state found there is resumed from. Without one
             nothing is written.
         checkpoint_every: steps between two states; one is written at the end and after Ctrl-C too.

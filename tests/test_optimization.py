@@ -114,8 +114,14 @@ def test_muon_takes_matrices_of_several_devices() -> None:
 def test_muon_refuses_what_is_no_matrix() -> None:
     with pytest.raises(ValueError, match=r"got a parameter of shape \(3,\).*recommended_optimizer"):
         Muon([nn.Parameter(torch.zeros(3))])
+    muon = Muon([nn.Parameter(torch.zeros(3, 3))])
+    with pytest.raises(ValueError, match=r"got a parameter of shape \(4,\)"):
+        muon.add_param_group({"params": nn.Parameter(torch.zeros(4))})
+    assert len(muon.param_groups) == 1
+    muon.add_param_group({"params": nn.Parameter(torch.zeros(4, 2)), "lr": 0.1})
+    assert [group["lr"] for group in muon.param_groups] == [4e-3, 0.1]
     with pytest.raises(ValueError, match="no closure"):
-        Muon([nn.Parameter(torch.zeros(3, 3))]).step(lambda: None)
+        muon.step(lambda: None)
 
 
 def test_a_copy_of_the_recommended_optimizer_steps_and_steers() -> None:

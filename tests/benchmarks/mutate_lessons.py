@@ -40,7 +40,11 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ("unet", "nn.init.zeros_(self.conv2.weight)", "nn.init.ones_(self.conv2.weight)"),
         ("unet", "torch.cat([self.up(h), skip], dim=1)", "torch.cat([skip, self.up(h)], dim=1)"),
         ("unet", "tokens = tokens + places.to(tokens.dtype)", "pass"),
-        ("unet", "x = x.permute(0, 2, 3, 1)", "x = x.permute(0, 3, 2, 1)"),
+        (
+            "unet",
+            "x = x.flatten(2).transpose(1, 2)  # (B, H * W, C)",
+            "x = x.mT.flatten(2).transpose(1, 2)  # (B, H * W, C)",
+        ),
         (
             "model",
             "condition = self.time_embedding(t) + self.label_embedding(labels)",

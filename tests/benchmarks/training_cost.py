@@ -1,7 +1,6 @@
 """What a training image costs, and how much of this machine's arithmetic the training uses.
 
-    python tests/benchmarks/training_cost.py [--rounds 20] [--compile] [--num-heads 4]
-        [--memory-not-kept]
+    python tests/benchmarks/training_cost.py [--rounds 20] [--compile] [--memory-not-kept]
 
 Trains the default model as the README's five lines do, with plain Adam and torchvision's own data
 set where CIFAR-10 is found (pictures of noise elsewhere: the arithmetic is the same), and again
@@ -62,7 +61,7 @@ def gflop_of_optimizer() -> float:
 
 
 def five_lines(
-    make_optimizer: Callable[[nn.Module], Optimizer], *, num_heads: int = 4, compile: bool = False
+    make_optimizer: Callable[[nn.Module], Optimizer], *, compile: bool = False
 ) -> Generator[Step, None, None]:
     """The steps of the README's five lines, with an optimizer."""
     root = find_cifar10()
@@ -79,12 +78,12 @@ def five_lines(
         images = (torch.rand(4096, 3, 32, 32) * 2 - 1).clone()
         data = TensorDataset(images, torch.arange(4096) % 10)
     trainloader = DataLoader(data, batch_size=BATCH, shuffle=True)
-    model = DiffusionTransformerUNet(
-        image_size=32, num_classes=10, embedding_dim=128, num_heads=num_heads
-    )
+    model = DiffusionTransformerUNet(image_size=32, num_classes=10, embedding_dim=128, num_heads=4)
     optimizer = make_optimizer(model)
     criterion = nn.MSELoss()
-    return training_steps(model, trainloader, criterion, optimizer, num_epochs=50, compile=compile)
+    return training_steps(
+        model, trainloader, criterion, optimizer, num_epochs=1_000, compile=compile
+    )
 
 
 def convolution_seconds(channels: int, size: int, *, backward: bool) -> Iterator[float]:
@@ -148,7 +147,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=20, help="of ten steps and every convolution")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--num-heads", type=int, default=4)
     parser.add_argument("--memory-not-kept", action="store_true")
     args = parser.parse_args()
     if args.memory_not_kept:
@@ -162,7 +160,7 @@ def main() -> None:
         ("the recommended optimizer", recommended_optimizer, BATCH * cost + own),
     ]:
         print(f"{name}: ", end="", flush=True)
-        steps = five_lines(make_optimizer, num_heads=args.num_heads, compile=args.compile)
+        steps = five_lines(make_optimizer, compile=args.compile)
         with contextlib.closing(steps):
             measure(steps, gflop, args.rounds)
 
