@@ -78,6 +78,8 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
         height, width = x.shape[-2:]
+        # Height and width as one axis: with two, a compiled step stores some results column by
+        # column, the rest row by row, and jumps through memory between them.
         x = x.flatten(2).transpose(1, 2)  # (B, H * W, C): a view, where channels are last in memory
         x = F.layer_norm(x, x.shape[-1:], self.weight, self.bias)
         return x.transpose(1, 2).unflatten(2, (height, width))
