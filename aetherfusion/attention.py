@@ -58,8 +58,8 @@ class MultiHeadSelfAttention(nn.Module):
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, N, D) to queries, keys and values, each (B, num_heads, N, D / num_heads)."""
-        # Heads first, then queries, keys and values: cut the other way round, the loops of a compiled
-        # step must find for each number the head that it belongs to, and are not vectorised.
+        # Heads first, then queries, keys and values: cut the other way round, the loops of a
+        # compiled step must find for each number the head that it belongs to, and are slower.
         q, k, v = (
             part.transpose(1, 2)
             for part in self.to_qkv(x).unflatten(-1, (3 * self.num_heads, -1)).chunk(3, dim=2)
