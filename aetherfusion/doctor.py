@@ -131,6 +131,7 @@ def training_speed(
     *,
     batch_size: int = BATCH_SIZE,
     precision: Precision | None = None,
+    compile: bool = False,
     **sizes: int,
 ) -> float:
     """Images a second that a model of 32x32 pixels trains on, measured for about so long.
@@ -139,6 +140,7 @@ def training_speed(
         seconds: 0 for a single step after the warm-up.
         batch_size: images at a time.
         precision: None for what is fast here.
+        compile: see `training_steps`; the compiling itself, half a minute or more, is not counted.
         **sizes: of the model, as `DiffusionTransformerUNet` takes them.
     """
     device = PartialState().device
@@ -147,10 +149,12 @@ def training_speed(
     with torch.random.fork_rng():
         model = DiffusionTransformerUNet(**sizes)  # type: ignore[arg-type]
         optimizer = recommended_optimizer(model)
-        steps = training_steps(model, loader, nn.MSELoss(), optimizer, 50, precision=precision)
+        steps = training_steps(
+            model, loader, nn.MSELoss(), optimizer, 50, precision=precision, compile=compile
+        )
         with contextlib.closing(steps):
             for step in steps:
-                if step.step > 3:  # the first ones allocate memory and choose kernels
+                if step.step > 3:  # the first ones allocate memory, choose kernels or compile
                     measured.append(step.seconds)
                     if sum(measured) >= seconds:
                         break

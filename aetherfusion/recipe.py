@@ -151,7 +151,7 @@ def follow(
     check_writable(checkpoint_dir / STATE_FILE)
     if minutes is not None and begun is None:
         measured = time.process_time()
-        epochs = _epochs_within(minutes, clock, recipe, len(dataset), say)
+        epochs = _epochs_within(minutes, clock, recipe, len(dataset), compile, say)
         recipe = replace(recipe, epochs=epochs)
         started += time.process_time() - measured  # that was not the training yet
 
@@ -220,7 +220,12 @@ def follow(
 
 
 def _epochs_within(
-    minutes: float, clock: float, recipe: Recipe, images: int, say: Callable[[str], None]
+    minutes: float,
+    clock: float,
+    recipe: Recipe,
+    images: int,
+    compile: bool,
+    say: Callable[[str], None],
 ) -> int:
     """How many epochs this machine does until so many minutes after the clock, measured.
 
@@ -233,6 +238,7 @@ def _epochs_within(
         speed = training_speed(
             batch_size=recipe.batch_size,
             precision=recipe.precision,
+            compile=compile,
             embedding_dim=recipe.embedding_dim,
             num_heads=recipe.num_heads,
             depth=recipe.depth,

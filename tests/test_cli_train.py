@@ -212,16 +212,16 @@ def test_as_many_epochs_as_fit_into_the_minutes(
     """At two images a second the forty take 20 seconds, and a twentieth is kept in reserve."""
     asked: list[dict[str, object]] = []
 
-    def two(**sizes: object) -> float:
-        asked.append(sizes)
+    def two(**of: object) -> float:
+        asked.append(of)
         return 2.0
 
     monkeypatch.setattr(recipe, "training_speed", two)
     assert main([*TRAIN, "--minutes", "1"]) == 0
     said = capsys.readouterr().out
     assert "2 images a second: 2 epochs of 40 images, in about 40.0 seconds." in said
-    sizes = {"batch_size": 20, "precision": None, "embedding_dim": 8, "num_heads": 2, "depth": 1}
-    assert asked == [sizes]
+    sizes = {"batch_size": 20, "embedding_dim": 8, "num_heads": 2, "depth": 1}
+    assert asked == [sizes | {"precision": None, "compile": False}]
     notes = read_notes("model.safetensors")
     assert notes["images_seen"] == 2 * 40 and "--epochs 2" in notes["command"]
     assert "minutes" not in notes["command"]  # another machine would do another number
@@ -277,6 +277,30 @@ def test_minutes_are_measured_with_the_model_that_is_trained() -> None:
     tiny = {"embedding_dim": 8, "num_heads": 2}
     fast = doctor.training_speed(0.3, batch_size=8, depth=1, **tiny)
     assert fast > 2 * doctor.training_speed(0.3, batch_size=8, depth=24, **tiny) > 0
+
+
+def test_minutes_are_measured_compiled_where_the_run_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled steps are faster: counted as plain ones they would leave minutes unused."""
+    asked: list[object] = []
+
+    def stopped(**of: object) -> float:
+        asked.append(of["compile"])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "training_speed", stopped)
+    assert main([*TRAIN, "--minutes", "1", "--compile"]) == 130
+    assert asked == [True]
+
+    compiled: list[bool] = []
+    steps = doctor.training_steps
+
+    def spy(*args: object, compile: bool, **options: object) -> object:
+        compiled.append(compile)
+        return steps(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(doctor, "training_steps", spy)
+    doctor.training_speed(0.0, batch_size=2, compile=True, embedding_dim=8, num_heads=2, depth=1)
+    assert compiled == [True]
 
 
 def test_several_processes_are_told_their_number_of_epochs(
