@@ -1,7 +1,8 @@
 """What there is here and how fast it is: the facts behind `aetherfusion doctor`.
 
 Owns: the description of device, data and weights, two short measurements, and the sums that turn
-them into minutes. Used before lesson 00, and whenever something is slower than expected.
+them into minutes, and minutes into epochs. Used before lesson 00, whenever something is slower than
+expected, and by `aetherfusion train --minutes`.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -31,6 +33,7 @@ from .training import training_steps
 CIFAR10_IMAGES = 50_000  # to train on
 LESSON_MINUTES = 5  # that a class has for a training run on drawn shapes
 CLASS_MINUTES = 25  # and for one on CIFAR-10, see lesson 05
+USABLE = 0.95  # of the minutes; the rest is for starting, saving and a slow moment
 BATCH_SIZE: int = inspect.signature(make_loader).parameters["batch_size"].default
 SHAPES10_IMAGES: int = inspect.signature(load_shapes10).parameters["num_images"].default
 
@@ -160,6 +163,49 @@ def training_speed(
                         break
     # The median: another program may take the processor for a moment.
     return batch_size / statistics.median(measured)
+
+
+def epochs_within(
+    minutes: float,
+    images: int,
+    *,
+    since: float,
+    say: Callable[[str], None],
+    batch_size: int = BATCH_SIZE,
+    **options: Any,
+) -> int:
+    """How many epochs of so many images this machine does in the minutes, measured.
+
+    Args:
+        minutes: from `since` on, of `time.monotonic`.
+        say: is told what was found.
+        batch_size: what an epoch leaves over is not seen.
+        **options: of `training_speed`.
+
+    Raises:
+        ValueError: if that is not even one.
+        KeyboardInterrupt: after Ctrl-C, which says that nothing has begun.
+    """
+    say("Measuring how fast this machine is ...")
+    try:
+        speed = training_speed(batch_size=batch_size, **options)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("stopped before the training began") from stop
+    seconds = USABLE * 60 * minutes - (time.monotonic() - since)
+    epoch = images // batch_size * batch_size / speed
+    epochs = int(seconds / epoch)
+    if epochs < 1:
+        fewer = int(seconds * speed) // batch_size * batch_size
+        advice = f"--num-images {fewer} fits" if fewer > 0 else "give it more minutes"
+        raise ValueError(
+            f"one epoch takes {in_words(epoch)} here, at {speed:.1f} images a second, and "
+            f"--minutes is {minutes:g}: {advice}"
+        )
+    say(
+        f"{speed:.0f} images a second: {epochs} epoch{'s' * (epochs > 1)} of {images:,} images, "
+        f"in about {in_words(epochs * epoch)}."
+    )
+    return epochs
 
 
 def sampling_seconds(model: nn.Module | None, *, quick: bool = False) -> float:

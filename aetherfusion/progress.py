@@ -1,13 +1,18 @@
 """What a training run tells of itself.
 
-Owns: `Step`, the record that the training loop yields, and `History`, which keeps and plots them.
+Owns: `Step`, the record that the training loop yields, `History`, which keeps and plots them, and
+`reporter`, which tells of them where there is no terminal for a bar.
 Used in lesson 05.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from torch import nn
+
+SAY_EVERY = 30.0  # seconds between two lines of a report
 
 
 @dataclass(frozen=True)
@@ -109,3 +114,21 @@ class History:
         ax.set_ylim(0, 1.5 * float(np.quantile(self.loss, 0.9)))
         ax.legend()
         return ax
+
+
+def reporter(say: Callable[[str], None]) -> Callable[[Step], None]:
+    """Tells of the first step, of the last one, and now and then of those between."""
+    told = float("-inf")
+
+    def report(step: Step) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= SAY_EVERY or step.step == step.total_steps:
+            told = now
+            speed = step.images / step.seconds
+            say(
+                f"step {step.step} of {step.total_steps}: "
+                f"loss {step.loss:.4f}, {speed:.0f} images/s"
+            )
+
+    return report

@@ -25,21 +25,19 @@ from torch import nn
 from ._version import __version__
 from .checkpoint import load_model, read_notes, save_model
 from .data import ImageTensors, load_cifar10, load_shapes10, make_loader
-from .doctor import in_words, training_speed
+from .doctor import epochs_within
 from .generation import generate_images
 from .model import DiffusionTransformerUNet
 from .optimization import recommended_optimizer
 from .plots import save_images
 from .precision import Precision, choose_precision
-from .progress import History, Step
+from .progress import History, Step, reporter
 from .training import train
 from .training_state import STATE_FILE, epochs_begun
 from .writing import check_writable, written_beside
 
 KEEP_EVERY = 500  # steps between two states
 RUN_FILE = "run.json"
-USABLE = 0.95  # of the minutes; the rest is for starting, saving and a slow moment
-SAY_EVERY = 30.0  # seconds between two lines, where there is no terminal for a bar
 
 Callback = Callable[[Step], None]
 
@@ -151,7 +149,18 @@ def follow(
     check_writable(checkpoint_dir / STATE_FILE)
     if minutes is not None and begun is None:
         measured = time.process_time()
-        epochs = _epochs_within(minutes, clock, recipe, len(dataset), compile, say)
+        epochs = epochs_within(
+            minutes,
+            len(dataset),
+            since=clock,
+            say=say,
+            batch_size=recipe.batch_size,
+            precision=recipe.precision,
+            compile=compile,
+            embedding_dim=recipe.embedding_dim,
+            num_heads=recipe.num_heads,
+            depth=recipe.depth,
+        )
         recipe = replace(recipe, epochs=epochs)
         started += time.process_time() - measured  # that was not the training yet
 
@@ -178,7 +187,7 @@ def follow(
         )
         callbacks.append(keep_record)
         if not terminal:
-            callbacks.append(_reporter(say))
+            callbacks.append(reporter(say))
         if preview_every:
             callbacks.append(_previewer(checkpoint_dir, preview_every))
     try:
@@ -217,50 +226,6 @@ def follow(
         say(f"Wrote {output}, and the losses to {checkpoint_dir / 'loss.png'}. Now try")
         say(f"  aetherfusion generate {dataset.class_names[0]} --weights {output}")
     return history
-
-
-def _epochs_within(
-    minutes: float,
-    clock: float,
-    recipe: Recipe,
-    images: int,
-    compile: bool,
-    say: Callable[[str], None],
-) -> int:
-    """How many epochs this machine does until so many minutes after the clock, measured.
-
-    Raises:
-        ValueError: if that is not even one.
-        KeyboardInterrupt: after Ctrl-C, which says that nothing has begun.
-    """
-    say("Measuring how fast this machine is ...")
-    try:
-        speed = training_speed(
-            batch_size=recipe.batch_size,
-            precision=recipe.precision,
-            compile=compile,
-            embedding_dim=recipe.embedding_dim,
-            num_heads=recipe.num_heads,
-            depth=recipe.depth,
-        )
-    except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt("stopped before the training began") from stop
-    batch = recipe.batch_size  # what is left over is not seen
-    seconds = USABLE * 60 * minutes - (time.monotonic() - clock)
-    epoch = images // batch * batch / speed
-    epochs = int(seconds / epoch)
-    if epochs < 1:
-        fewer = int(seconds * speed) // batch * batch
-        advice = f"--num-images {fewer} fits" if fewer > 0 else "give it more minutes"
-        raise ValueError(
-            f"one epoch takes {in_words(epoch)} here, at {speed:.1f} images a second, and "
-            f"--minutes is {minutes:g}: {advice}"
-        )
-    say(
-        f"{speed:.0f} images a second: {epochs} epoch{'s' * (epochs > 1)} of {images:,} images, "
-        f"in about {in_words(epochs * epoch)}."
-    )
-    return epochs
 
 
 def _start_from(model: DiffusionTransformerUNet, path: str) -> dict[str, Any]:
@@ -302,24 +267,6 @@ def _spent_before(directory: Path, recipe: Recipe) -> float:
     if different:
         raise ValueError(f"{directory} holds another run: {'; '.join(different)}. {advice}")
     return spent
-
-
-def _reporter(say: Callable[[str], None]) -> Callback:
-    """Tells of the first step, of the last one, and now and then of those between."""
-    told = float("-inf")
-
-    def report(step: Step) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told >= SAY_EVERY or step.step == step.total_steps:
-            told = now
-            speed = step.images / step.seconds
-            say(
-                f"step {step.step} of {step.total_steps}: "
-                f"loss {step.loss:.4f}, {speed:.0f} images/s"
-            )
-
-    return report
 
 
 def _previewer(directory: Path, every: int) -> Callback:

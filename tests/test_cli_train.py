@@ -216,7 +216,7 @@ def test_as_many_epochs_as_fit_into_the_minutes(
         asked.append(of)
         return 2.0
 
-    monkeypatch.setattr(recipe, "training_speed", two)
+    monkeypatch.setattr(doctor, "training_speed", two)
     assert main([*TRAIN, "--minutes", "1"]) == 0
     said = capsys.readouterr().out
     assert "2 images a second: 2 epochs of 40 images, in about 40.0 seconds." in said
@@ -227,7 +227,7 @@ def test_as_many_epochs_as_fit_into_the_minutes(
     assert "minutes" not in notes["command"]  # another machine would do another number
 
     # The same again is the same run, however fast the machine is now.
-    monkeypatch.setattr(recipe, "training_speed", lambda **_: 1e6)
+    monkeypatch.setattr(doctor, "training_speed", lambda **_: 1e6)
     assert main([*TRAIN, "--minutes", "1"]) == 0
     said = capsys.readouterr().out
     assert "Resuming the run of 2 epochs in runs/shapes10-1-minutes." in said
@@ -238,9 +238,9 @@ def test_minutes_too_few_for_an_epoch_are_refused_with_what_fits(
     capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At half an image a second the forty take 80 seconds, and a minute is enough for a batch."""
-    monkeypatch.setattr(recipe, "training_speed", lambda **_: 0.5)
+    monkeypatch.setattr(doctor, "training_speed", lambda **_: 0.5)
     refused([*TRAIN, "--minutes", "1"], capsys, "one epoch takes 80.0 seconds", "--num-images 20")
-    monkeypatch.setattr(recipe, "training_speed", lambda **_: 0.05)
+    monkeypatch.setattr(doctor, "training_speed", lambda **_: 0.05)
     refused([*TRAIN, "--minutes", "1"], capsys, "13.3 minutes", "give it more minutes")
 
 
@@ -255,7 +255,7 @@ def test_ctrl_c_while_the_speed_is_measured(capsys: Said, monkeypatch: pytest.Mo
     def stopped(**_: object) -> float:
         raise KeyboardInterrupt("stopped after step 5 of 200")
 
-    monkeypatch.setattr(recipe, "training_speed", stopped)
+    monkeypatch.setattr(doctor, "training_speed", stopped)
     assert main([*TRAIN, "--minutes", "1"]) == 130
     assert capsys.readouterr().err == "Stopped before the training began\n"
     assert not list(Path().rglob("*.*"))
@@ -264,10 +264,10 @@ def test_ctrl_c_while_the_speed_is_measured(capsys: Said, monkeypatch: pytest.Mo
 def test_a_run_of_minutes_goes_on_without_its_record(
     capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe, "training_speed", lambda **_: 2.0)
+    monkeypatch.setattr(doctor, "training_speed", lambda **_: 2.0)
     assert main([*TRAIN, "--minutes", "1"]) == 0
     Path("runs/shapes10-1-minutes/run.json").unlink()
-    monkeypatch.setattr(recipe, "training_speed", lambda **_: 1e6)
+    monkeypatch.setattr(doctor, "training_speed", lambda **_: 1e6)
     assert main([*TRAIN, "--minutes", "1"]) == 0
     assert "Resuming the run of 2 epochs" in capsys.readouterr().out
 
@@ -287,7 +287,7 @@ def test_minutes_are_measured_compiled_where_the_run_is(monkeypatch: pytest.Monk
         asked.append(of["compile"])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recipe, "training_speed", stopped)
+    monkeypatch.setattr(doctor, "training_speed", stopped)
     assert main([*TRAIN, "--minutes", "1", "--compile"]) == 130
     assert asked == [True]
 

@@ -49,8 +49,7 @@ def file_of(name: str, cpu_seconds: float, seed: int) -> Path:
 def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
     """Trains one setup and keeps its pictures."""
     from budget import train_for
-    from cost import with_tail
-    from variants import BRANCHES, ladder
+    from variants import BRANCHES, ladder, with_tail
 
     from aetherfusion import generate_images
     from aetherfusion.data import load_cifar10, to_uint8

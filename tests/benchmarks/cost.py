@@ -104,19 +104,10 @@ def training(seconds: float) -> dict[str, Any]:
     return {"convolution_forward": forward, "convolution_both": both, "racers": rows}
 
 
-def with_tail(tail: int) -> Callable[..., Any]:
-    """The default sampler with its times cut less often at the end; 0 for even times."""
-    from aetherfusion.sampling import dpmpp_2m, time_grid
-
-    def sampler(denoise: Any, x: Any, times: Any, **options: Any) -> Any:
-        return dpmpp_2m(denoise, x, time_grid(len(times) - 1, tail=tail), **options)
-
-    sampler.__name__ = f"dpmpp_2m, tail {tail}"
-    return sampler
-
-
 def sampling(num_samples: int) -> dict[str, Any]:
     """Seconds for ten pictures, and the Fréchet distance of many, by number of steps."""
+    from variants import with_tail
+
     from aetherfusion import generate_images, load_cifar10, load_pretrained
     from aetherfusion.evaluation import RealPictures, evaluate
     from aetherfusion.sampling import ddim, dpmpp_2m, heun

@@ -1,11 +1,12 @@
 """How good the pictures of one model are at other settings: scale, interval, number of steps.
 
     python tests/benchmarks/guidance.py 3.5,0.1,0.55 3,0.1,0.6 2.5,0,1
-    python tests/benchmarks/guidance.py 3.5,0.1,0.55,100 --weights model.safetensors
+    python tests/benchmarks/guidance.py 3.5,0.1,0.55,100 3.5,0.1,0.65,14,0 --weights FILE
 
-One row for each SCALE,LOW,HIGH or SCALE,LOW,HIGH,STEPS: pictures of the ten classes in turn, from
-the same noise for every row, in bfloat16 where this machine is fast at it, seen by the judge. It is
-how the defaults were chosen, and the table in the model card.
+One row for each SCALE,LOW,HIGH[,STEPS[,TAIL]], with TAIL as in `time_grid` (0 for even times):
+pictures of the ten classes in turn, from the same noise for every row, in bfloat16 where this
+machine is fast at it, seen by the judge. It is how the defaults were chosen, and the table in the
+model card.
 """
 
 import argparse
@@ -13,24 +14,30 @@ import inspect
 from pathlib import Path
 
 import torch
+from variants import with_tail
 
 from aetherfusion import generate_images, load_cifar10, load_model, load_pretrained
 from aetherfusion.evaluation import RealPictures, evaluate
 from aetherfusion.precision import choose_precision
+from aetherfusion.sampling import time_grid
 
-DEFAULT_STEPS = inspect.signature(generate_images).parameters["steps"].default
+STEPS: int = inspect.signature(generate_images).parameters["steps"].default
+TAIL: int = inspect.signature(time_grid).parameters["tail"].default
 
 
-def settings(text: str) -> tuple[float, float, float, int]:
-    """(scale, low, high, steps) of "3,0.1,0.6,14", or of "3,0.1,0.6" at the default steps."""
-    scale, low, high, *steps = text.split(",")
-    return float(scale), float(low), float(high), int(*steps or [DEFAULT_STEPS])
+def settings(text: str) -> tuple[float, float, float, int, int]:
+    """(scale, low, high, steps, tail) of "3,0.1,0.6,14,2", the last two by default if left out."""
+    scale, low, high, *rest = text.split(",")
+    steps, tail = [*map(int, rest), *(STEPS, TAIL)[len(rest) :]]
+    return float(scale), float(low), float(high), steps, tail
 
 
 def main() -> None:
     """Prints a row for each setting, as soon as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("settings", nargs="+", type=settings, metavar="SCALE,LOW,HIGH[,STEPS]")
+    parser.add_argument(
+        "settings", nargs="+", type=settings, metavar="SCALE,LOW,HIGH[,STEPS[,TAIL]]"
+    )
     parser.add_argument("--weights", type=Path, help="default: the shipped ones")
     parser.add_argument("--num-samples", type=int, default=2000)
     args = parser.parse_args()
@@ -38,9 +45,9 @@ def main() -> None:
     real = RealPictures(load_cifar10(train=False), load_cifar10())
     fast = choose_precision("cpu").mixed_precision == "bf16"
     print(f"{args.num_samples:,} pictures each, sampled in {'bfloat16' if fast else 'float32'}\n")
-    print("| scale, times, steps | FD | FD-soft | recall | named as asked | copy ratio |")
+    print("| scale, times, steps, tail | FD | FD-soft | recall | named as asked | copy ratio |")
     print("|---|---|---|---|---|---|")
-    for scale, low, high, steps in args.settings:
+    for scale, low, high, steps, tail in args.settings:
         with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             images = generate_images(
                 model,
@@ -48,10 +55,11 @@ def main() -> None:
                 guidance_scale=scale,
                 guidance_interval=(low, high),
                 steps=steps,
+                sampler=with_tail(tail),
             )
         found = evaluate(images, torch.arange(args.num_samples) % 10, real)
         print(
-            f"| {scale:g}, {low:g} to {high:g}, {steps} | {found.frechet:.1f} | "
+            f"| {scale:g}, {low:g} to {high:g}, {steps}, {tail} | {found.frechet:.1f} | "
             f"{found.frechet_soft:.1f} | {found.recall:.3f} | {found.class_accuracy:.1%} | "
             f"{found.copy_ratio:.3f} |",
             flush=True,

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from budget import Batches, seconds_per_step
-from cost import with_tail
 from torch import Tensor, nn
+from variants import with_tail
 
 from aetherfusion import (
     DiffusionTransformerUNet,
