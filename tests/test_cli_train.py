@@ -209,7 +209,7 @@ def test_options_reach_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_as_many_epochs_as_fit_into_the_minutes(
     capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At two images a second the forty take 20 seconds, and a twentieth is kept in reserve."""
+    """At two images a second the forty take 20 seconds, and a tenth is kept in reserve."""
     asked: list[dict[str, object]] = []
 
     def two(**of: object) -> float:
@@ -291,6 +291,10 @@ def test_minutes_are_measured_compiled_where_the_run_is(monkeypatch: pytest.Monk
     assert main([*TRAIN, "--minutes", "1", "--compile"]) == 130
     assert asked == [True]
 
+
+def test_the_speed_of_compiled_steps_is_that_of_a_compiled_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     compiled: list[bool] = []
     steps = doctor.training_steps
 
