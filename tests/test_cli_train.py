@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -232,6 +233,16 @@ def test_as_many_epochs_as_fit_into_the_minutes(
     said = capsys.readouterr().out
     assert "Resuming the run of 2 epochs in runs/shapes10-1-minutes." in said
     assert "a second" not in said
+
+
+def test_what_has_passed_of_the_minutes_is_not_planned_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 54 usable seconds 30 went by before, for a download or for compiling: one epoch of 20."""
+    monkeypatch.setattr(doctor, "training_speed", lambda **_: 2.0)
+    plan = functools.partial(doctor.epochs_within, 1, 40, batch_size=20, say=print)
+    assert plan(since=time.monotonic()) == 2
+    assert plan(since=time.monotonic() - 30) == 1
 
 
 def test_minutes_too_few_for_an_epoch_are_refused_with_what_fits(
