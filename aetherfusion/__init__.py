@@ -18,16 +18,17 @@ from .data import (
     make_loader,
     to_unit,
 )
-from .diffusion import COSINE, FLOW, Path, sample_times
+from .diffusion import COSINE, FLOW, NoisePath, sample_times
+from .diffusion import NoisePath as Path  # noqa: F401  the old name, which hides pathlib.Path
 from .generation import Trajectory, denoising_trajectory, generate_images
 from .model import DiffusionTransformerUNet
-from .optimization import recommended_optimizer
+from .optimizer import recommended_optimizer
 from .plots import save_images, show_images
 from .positional import PositionalEncoding, TimeEmbedding, position_grid, sinusoid
-from .progress import History, Step
 from .sampling import ddim, dpmpp_2m, guided, heun, time_grid
 from .training import train, training_steps
 from .unet import UNetWithAttention
+from .utils.history import History, Step
 
 __all__ = [
     "CIFAR10_CLASSES",
@@ -38,7 +39,7 @@ __all__ = [
     "History",
     "ImageTensors",
     "MultiHeadSelfAttention",
-    "Path",
+    "NoisePath",
     "PositionalEncoding",
     "Step",
     "TimeEmbedding",

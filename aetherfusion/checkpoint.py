@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .model import DiffusionTransformerUNet
-from .writing import written_beside
+from .utils.files import written_beside
 
 FORMAT = "aetherfusion-1"
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .download import CIFAR10_FOLDER, download_cifar10
-from .shapes import SHAPES10_CLASSES as SHAPES10_CLASSES  # handed on: import it from here
-from .shapes import draw_shapes10
+from .utils.download import CIFAR10_FOLDER, download_cifar10
+from .utils.shapes import SHAPES10_CLASSES as SHAPES10_CLASSES  # handed on: import it from here
+from .utils.shapes import draw_shapes10
 
 CIFAR10_CLASSES: tuple[str, ...] = tuple(
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -1,6 +1,6 @@
 """From data to noise and back: the path, the target, and every conversion. No network in here.
 
-Owns: `Path` with its two instances `FLOW` and `COSINE`, and `sample_times`. Built in lesson 04.
+Owns: `NoisePath`, its two instances `FLOW` and `COSINE`, and `sample_times`. Built in lesson 04.
 
 t = 0 is data, t = 1 is noise, and on the way
 
@@ -30,7 +30,7 @@ Schedule = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Path:
+class NoisePath:
     """A way from data to noise: four functions of time, and what follows from them.
 
     >>> xt, v = FLOW.mix(x0, noise, t), FLOW.velocity(x0, noise, t)
@@ -84,7 +84,7 @@ def _like(t: Tensor, x: Tensor) -> Tensor:
 
 
 #: The straight path: xt = (1 - t) x0 + t noise (Liu et al. 2023, equation 1, time turned round).
-FLOW = Path(
+FLOW = NoisePath(
     name="flow",
     alpha=lambda t: 1 - t,
     sigma=lambda t: t,
@@ -93,7 +93,7 @@ FLOW = Path(
 )
 
 #: The cosine path, along a quarter circle (Nichol & Dhariwal 2021; Salimans & Ho 2022, appendix D).
-COSINE = Path(
+COSINE = NoisePath(
     name="cosine",
     alpha=lambda t: torch.cos(math.pi / 2 * t),
     sigma=lambda t: torch.sin(math.pi / 2 * t),

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .data import CIFAR10_CLASSES, ImageTensors, load_cifar10, to_uint8
-from .judge import Judge, load_judge
 from .model import DiffusionTransformerUNet
+from .utils.judge import Judge, load_judge
 
 try:
     from torchmetrics.classification import MulticlassConfusionMatrix

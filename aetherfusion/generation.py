@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .data import CIFAR10_CLASSES, from_unit, to_unit
-from .diffusion import FLOW, Path
-from .memory import kept_memory
+from .diffusion import FLOW, NoisePath
 from .sampling import Callback, Sampler, SamplerStep, dpmpp_2m, guided, time_grid
+from .utils.memory import kept_memory
 
 Label = int | float | str
 #: What people call two of the classes of CIFAR-10.
@@ -34,7 +34,7 @@ def generate_images(
     guidance_scale: float = 3.5,
     guidance_interval: tuple[float, float] = (0.1, 0.55),
     sampler: Sampler = dpmpp_2m,
-    path: Path = FLOW,
+    path: NoisePath = FLOW,
     batch_size: int = 100,
     callback: Callback | None = None,
     progress: bool = False,

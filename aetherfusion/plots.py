@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .data import to_uint8
-from .writing import check_picture_format, written_beside
+from .utils.files import check_picture_format, written_beside
 
 GAP = 2  # between two pictures, in pixels of theirs
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .diffusion import FLOW, Path
+from .diffusion import FLOW, NoisePath
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
 LabelledDenoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -115,7 +115,7 @@ def ddim(
     x: Tensor,
     times: Tensor,
     *,
-    path: Path = FLOW,
+    path: NoisePath = FLOW,
     callback: Callback | None = None,
 ) -> Tensor:
     """First order: take x0_hat and the noise it implies, and mix them anew for the next time.
@@ -148,7 +148,7 @@ def heun(
     x: Tensor,
     times: Tensor,
     *,
-    path: Path = FLOW,
+    path: NoisePath = FLOW,
     callback: Callback | None = None,
 ) -> Tensor:
     """Second order: take a step, look again from there, and go back to take the mean of both.
@@ -179,7 +179,7 @@ def dpmpp_2m(
     x: Tensor,
     times: Tensor,
     *,
-    path: Path = FLOW,
+    path: NoisePath = FLOW,
     callback: Callback | None = None,
 ) -> Tensor:
     """Second order from memory: foresee how x0_hat moves from how it moved in the step before.
@@ -209,7 +209,7 @@ def dpmpp_2m(
     return x
 
 
-def _half_log_snr(path: Path, t: Tensor) -> float:
+def _half_log_snr(path: NoisePath, t: Tensor) -> float:
     """lambda = log(alpha / sigma): minus infinity at t = 1, infinity at t = 0."""
     if t >= 1:
         return -math.inf  # where rounding leaves a trace of alpha

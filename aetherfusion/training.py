@@ -12,7 +12,7 @@ import operator
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import islice
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +21,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
-from .batches import (
+from .diffusion import FLOW, NoisePath, sample_times
+from .optimizer import averaged_copy, learning_rate_factor
+from .utils.batches import (
     check_images,
     check_labels,
     check_optimizer,
@@ -29,12 +31,10 @@ from .batches import (
     epoch_batches,
     seeded,
 )
-from .diffusion import FLOW, Path, sample_times
-from .memory import kept_memory
-from .optimization import averaged_copy, learning_rate_factor
-from .precision import Precision, make_accelerator
-from .progress import History, Step
-from .training_state import (
+from .utils.hardware import Precision, make_accelerator
+from .utils.history import History, Step
+from .utils.memory import kept_memory
+from .utils.runs import (
     Interruption,
     check_readable,
     interrupted,
@@ -119,7 +119,7 @@ def training_steps(
     optimizer: Optimizer,
     num_epochs: int,
     *,
-    path: Path = FLOW,
+    path: NoisePath = FLOW,
     label_dropout: float = 0.1,
     warmup_steps: int = 50,
     decay: float = 1.0,
@@ -128,7 +128,7 @@ def training_steps(
     accumulate: int = 1,
     precision: Precision | None = None,
     compile: bool = False,
-    checkpoint_dir: str | FilePath | None = None,
+    checkpoint_dir: str | Path | None = None,
     checkpoint_every: int = 500,
     seed: int = 0,
     history: History | None = None,
@@ -185,7 +185,7 @@ def training_steps(
     except TypeError as error:
         raise ValueError(f"seed must be a whole number, got {seed!r}") from error
     history = History() if history is None else history
-    directory = None if checkpoint_dir is None else FilePath(checkpoint_dir)
+    directory = None if checkpoint_dir is None else Path(checkpoint_dir)
     accelerator = make_accelerator(precision, seed=seed)
     optimizer_name = type(optimizer).__name__
     average = averaged_copy(model, average_exponent).to(accelerator.device)
@@ -322,7 +322,7 @@ def diffusion_loss(
     x0: Tensor,
     labels: Tensor,
     criterion: Criterion,
-    path: Path = FLOW,
+    path: NoisePath = FLOW,
     *,
     label_dropout: float = 0.0,
     null_label: int | None = None,
@@ -359,7 +359,7 @@ def _gradients(
     net: nn.Module,
     micro_batches: list[tuple[Tensor, Tensor]],
     criterion: Criterion,
-    path: Path,
+    path: NoisePath,
     label_dropout: float,
 ) -> float:
     """Adds the gradient of the mean loss of some batches to the parameters; returns that loss."""

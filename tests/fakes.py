@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aetherfusion.diffusion import COSINE, FLOW, Path
+from aetherfusion.diffusion import COSINE, FLOW, NoisePath
 from aetherfusion.sampling import ddim, dpmpp_2m, heun
 
 PATHS = [pytest.param(FLOW, id="flow"), pytest.param(COSINE, id="cosine")]
@@ -34,7 +34,7 @@ def grid(steps: int, high: float = 1.0, low: float = 0.0) -> Tensor:
     return torch.linspace(high, low, steps + 1, dtype=torch.float64)
 
 
-def alpha_sigma(path: Path, t: float) -> tuple[float, float]:
+def alpha_sigma(path: NoisePath, t: float) -> tuple[float, float]:
     """Written out again, so that a wrong schedule cannot hide in both the sampler and the test."""
     if path is FLOW:
         return 1 - t, t
@@ -49,7 +49,7 @@ def fake_velocity(xt: Tensor, t: Tensor) -> Tensor:
     return torch.tanh(xt @ WEIGHT.to(xt)) * (1 + t.to(xt)) - 0.5 * xt
 
 
-def fake_denoiser(path: Path) -> Denoiser:
+def fake_denoiser(path: NoisePath) -> Denoiser:
     def denoise(xt: Tensor, t: Tensor) -> Tensor:
         alpha, sigma = alpha_sigma(path, float(t))
         if path is FLOW:

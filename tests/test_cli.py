@@ -32,8 +32,8 @@ from aetherfusion import (
     save_images,
 )
 from aetherfusion.cli import main
-from aetherfusion.download import download_cifar10
-from aetherfusion.writing import check_writable, file_stem, written_beside
+from aetherfusion.utils.download import download_cifar10
+from aetherfusion.utils.files import check_writable, file_stem, written_beside
 
 # Asking
 
@@ -239,7 +239,7 @@ def test_a_run_that_cannot_begin_leaves_nothing(
 def test_no_data_and_no_network(capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = functools.partial(download_cifar10, mirrors=("http://127.0.0.1:9/nothing",))
     monkeypatch.setattr("aetherfusion.data.download_cifar10", nobody)
-    monkeypatch.setattr("aetherfusion.download.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("aetherfusion.utils.download.PAUSE_SECONDS", 0)
     Path("data").mkdir()
     refused(["train"], capsys, "CIFAR-10 could not be downloaded", "AETHERFUSION_DATA")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aetherfusion.diffusion import COSINE, FLOW, Path, sample_times
+from aetherfusion.diffusion import COSINE, FLOW, NoisePath, sample_times
 
 PATHS = [pytest.param(FLOW, id="flow"), pytest.param(COSINE, id="cosine")]
 
@@ -28,7 +28,7 @@ def times(num: int, low: float = 0.01, high: float = 0.99) -> Tensor:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_data_at_zero_and_noise_at_one(path: Path) -> None:
+def test_data_at_zero_and_noise_at_one(path: NoisePath) -> None:
     zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
     assert distance(path.alpha(zero), one) < 1e-15 and distance(path.sigma(zero), zero) < 1e-15
     assert distance(path.alpha(one), zero) < 1e-15 and distance(path.sigma(one), one) < 1e-15
@@ -56,7 +56,7 @@ def test_the_two_paths_are_their_formulas() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_derivatives_are_those_of_autograd(path: Path) -> None:
+def test_derivatives_are_those_of_autograd(path: NoisePath) -> None:
     for function, derivative in ((path.alpha, path.d_alpha), (path.sigma, path.d_sigma)):
         t = times(23, 0.0, 1.0).requires_grad_()
         (expected,) = torch.autograd.grad(function(t).sum(), t)
@@ -64,14 +64,14 @@ def test_derivatives_are_those_of_autograd(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_velocity_is_the_slope_of_mix(path: Path) -> None:
+def test_velocity_is_the_slope_of_mix(path: NoisePath) -> None:
     x0, noise, t, h = some(7, 2, 3), some(7, 2, 3, seed=1), times(7), 1e-5
     slope = (path.mix(x0, noise, t + h) - path.mix(x0, noise, t - h)) / (2 * h)
     assert distance(path.velocity(x0, noise, t), slope) < 1e-8
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_mix_takes_one_time_for_each_image_or_one_for_all(path: Path) -> None:
+def test_mix_takes_one_time_for_each_image_or_one_for_all(path: NoisePath) -> None:
     x0, noise, t = some(4, 3, 2, 2), some(4, 3, 2, 2, seed=1), times(4)
     for method in (path.mix, path.velocity):
         together = method(x0, noise, t)
@@ -83,7 +83,7 @@ def test_mix_takes_one_time_for_each_image_or_one_for_all(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_split_inverts_mix_and_velocity(path: Path) -> None:
+def test_split_inverts_mix_and_velocity(path: NoisePath) -> None:
     x0, noise, t = some(9, 2, 3), some(9, 2, 3, seed=1), times(9, 0.0, 1.0)
     xt, v = path.mix(x0, noise, t), path.velocity(x0, noise, t)
     x0_hat, noise_hat = path.split(xt, v, t)
@@ -91,7 +91,7 @@ def test_split_inverts_mix_and_velocity(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_noise_and_velocity_follow_from_the_data(path: Path) -> None:
+def test_noise_and_velocity_follow_from_the_data(path: NoisePath) -> None:
     x0, noise, t = some(9, 2, 3), some(9, 2, 3, seed=1), times(9, 0.01, 1.0)
     xt, v = path.mix(x0, noise, t), path.velocity(x0, noise, t)
     assert distance(path.noise_from_x0(xt, x0, t), noise) < 1e-12
@@ -168,7 +168,9 @@ def test_times_never_reach_the_ends(draw: float, num: int, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("time", [0.1, 0.5, 0.85])
-def test_the_best_prediction_of_the_target_is_its_conditional_mean(path: Path, time: float) -> None:
+def test_the_best_prediction_of_the_target_is_its_conditional_mean(
+    path: NoisePath, time: float
+) -> None:
     """Least squares on (xt, v) finds E[v | xt], and split turns it into E[x0 | xt]."""
     mean, spread, num = 0.7, 0.4, 200_000
     x0, noise = mean + spread * some(num), some(num, seed=1)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from aetherfusion import download
-from aetherfusion.download import CIFAR10_ARCHIVE, CIFAR10_FOLDER, download_cifar10
+from aetherfusion.utils import download
+from aetherfusion.utils.download import CIFAR10_ARCHIVE, CIFAR10_FOLDER, download_cifar10
 
 PAYLOAD = os.urandom(300_000)  # does not compress, so the archive is about as large
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from aetherfusion import load_cifar10
-from aetherfusion.judge import JUDGE_FILE, Judge, load_judge
+from aetherfusion.utils.judge import JUDGE_FILE, Judge, load_judge
 
 
 def test_it_is_small() -> None:

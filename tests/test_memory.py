@@ -10,14 +10,14 @@ from typing import ClassVar
 
 import pytest
 
-from aetherfusion import memory
-from aetherfusion.memory import kept_memory
+from aetherfusion.utils import memory
+from aetherfusion.utils.memory import kept_memory
 
 # Sixteen blocks of 16 MiB, freed together, ten times; prints how many pages the system gave.
 PROGRAM = """
 import contextlib, resource, sys
 import torch
-from aetherfusion.memory import kept_memory
+from aetherfusion.utils.memory import kept_memory
 
 def work():
     for _ in range(10):

@@ -35,9 +35,9 @@ TAUGHT = {
         "unet": ["ResidualBlock", "ChannelNorm", "Downsample", "Upsample", "UNetWithAttention"],
         "model": ["DiffusionTransformerUNet"],
     },
-    "04": {"diffusion": ["Path", "_like", "FLOW", "COSINE", "sample_times"]},
+    "04": {"diffusion": ["NoisePath", "_like", "FLOW", "COSINE", "sample_times"]},
     "05": {
-        "optimization": ["orthogonalised", "learning_rate_factor", "averaged_copy"],
+        "optimizer": ["orthogonalised", "learning_rate_factor", "averaged_copy"],
         "training": ["diffusion_loss"],
     },
     "06": {"sampling": ["time_grid", "guided", "ddim", "heun", "dpmpp_2m", "SamplerStep"]},

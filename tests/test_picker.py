@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from command_line import Said, an_empty_folder, refused, weights  # noqa: F401
 
-from aetherfusion import picker
-from aetherfusion.cli import main
+from aetherfusion.cli import main, picker
 
 Launched = list[dict[str, Any]]
 

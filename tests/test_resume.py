@@ -26,9 +26,9 @@ from aetherfusion import (
     recommended_optimizer,
     training_steps,
 )
-from aetherfusion.precision import make_accelerator
-from aetherfusion.progress import Step
-from aetherfusion.training_state import STATE_FILE, load_state, save_state
+from aetherfusion.utils.hardware import make_accelerator
+from aetherfusion.utils.history import Step
+from aetherfusion.utils.runs import STATE_FILE, load_state, save_state
 
 # Killed and resumed
 

@@ -20,7 +20,7 @@ from fakes import (
 )
 from torch import Tensor
 
-from aetherfusion.diffusion import COSINE, FLOW, Path
+from aetherfusion.diffusion import COSINE, FLOW, NoisePath
 from aetherfusion.sampling import (
     Sampler,
     SamplerStep,
@@ -38,7 +38,7 @@ COVARIANCE = AXES @ torch.diag(VARIANCES) @ AXES.T
 MEAN = torch.tensor([0.5, -1.0, 2.0], dtype=torch.float64)
 
 
-def gaussian_denoiser(path: Path) -> Denoiser:
+def gaussian_denoiser(path: NoisePath) -> Denoiser:
     """E[x0 | xt] = mean + alpha S (alpha^2 S + sigma^2)^-1 (xt - alpha mean)."""
 
     def denoise(xt: Tensor, t: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def gaussian_denoiser(path: Path) -> Denoiser:
     return denoise
 
 
-def gaussian_flow(path: Path, x: Tensor, t: float, t_next: float) -> Tensor:
+def gaussian_flow(path: NoisePath, x: Tensor, t: float, t_next: float) -> Tensor:
     """The exact solution of dx/dt = E[v | x]: each axis is stretched with its spread."""
     alpha, sigma = alpha_sigma(path, t)
     alpha_next, sigma_next = alpha_sigma(path, t_next)
@@ -69,7 +69,7 @@ def test_the_denoiser_of_these_tests_is_the_regression() -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("sampler", "tolerance"), [(ddim, 0.1), (heun, 2e-3), (dpmpp_2m, 1e-2)])
-def test_gaussian_data_come_out(sampler: Sampler, tolerance: float, path: Path) -> None:
+def test_gaussian_data_come_out(sampler: Sampler, tolerance: float, path: NoisePath) -> None:
     """The denoiser is affine, and so is the sampler: x A + b, whose mean and covariance we know."""
     denoise, times = gaussian_denoiser(path), time_grid(80)
     b = sampler(denoise, torch.zeros(1, 3, dtype=torch.float64), times, path=path)
@@ -85,14 +85,14 @@ def test_gaussian_data_come_out(sampler: Sampler, tolerance: float, path: Path) 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_drawn_samples_have_the_mean_and_covariance_of_the_data(
-    sampler: Sampler, path: Path
+    sampler: Sampler, path: NoisePath
 ) -> None:
     x = sampler(gaussian_denoiser(path), some(20_000, 3, seed=3), time_grid(200), path=path)
     assert distance(x.mean(0), MEAN) < 0.05
     assert distance(torch.cov(x.T), COVARIANCE) < 0.1
 
 
-def order(sampler: Sampler, path: Path, high: float, low: float, first: int) -> float:
+def order(sampler: Sampler, path: NoisePath, high: float, low: float, first: int) -> float:
     """Minus the slope of log(error) over log(steps), by least squares."""
     x, steps = some(20, 3, seed=4), [first * 2**i for i in range(4)]
     expected = gaussian_flow(path, x, high, low)
@@ -118,12 +118,12 @@ def order(sampler: Sampler, path: Path, high: float, low: float, first: int) -> 
     ],
 )
 def test_order_of_convergence(
-    sampler: Sampler, path: Path, high: float, low: float, first: int, expected: float
+    sampler: Sampler, path: NoisePath, high: float, low: float, first: int, expected: float
 ) -> None:
     assert abs(order(sampler, path, high, low, first) - expected) < 0.2
 
 
-def mixture_denoiser(path: Path) -> Denoiser:
+def mixture_denoiser(path: NoisePath) -> Denoiser:
     """E[x0 | xt] for 0.3 N(-1, 0.2^2) + 0.7 N(1.5, 0.4^2): not affine."""
     weights, means, spreads = torch.tensor(
         [[0.3, 0.7], [-1.0, 1.5], [0.2, 0.4]], dtype=torch.float64
@@ -141,7 +141,7 @@ def mixture_denoiser(path: Path) -> Denoiser:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(("sampler", "tolerance"), [(ddim, 0.03), (heun, 2e-4), (dpmpp_2m, 1e-3)])
-def test_a_mixture_agrees_with_scipy(sampler: Sampler, tolerance: float, path: Path) -> None:
+def test_a_mixture_agrees_with_scipy(sampler: Sampler, tolerance: float, path: NoisePath) -> None:
     solve_ivp = pytest.importorskip("scipy.integrate").solve_ivp
     denoise, x = mixture_denoiser(path), torch.linspace(-2, 2, 9, dtype=torch.float64)
 
@@ -170,7 +170,7 @@ def test_on_the_straight_path_ddim_is_euler() -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_first_and_last_step_of_dpmpp_are_those_of_ddim(path: Path) -> None:
+def test_the_first_and_last_step_of_dpmpp_are_those_of_ddim(path: NoisePath) -> None:
     x = some(10)
     for times in (grid(1), grid(1, 0.9, 0.2), grid(1, 0.5, 0.0)):
         expected = ddim(mixture_denoiser(path), x, times, path=path)
@@ -181,7 +181,7 @@ def test_the_first_and_last_step_of_dpmpp_are_those_of_ddim(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("sampler", "path"), PRECISION)
-def test_the_precision_of_the_times_does_not_show(sampler: Sampler, path: Path) -> None:
+def test_the_precision_of_the_times_does_not_show(sampler: Sampler, path: NoisePath) -> None:
     """alpha(1) is 0, not whatever cos(pi / 2) is rounded to."""
     x, times = some(10), grid(8)
     ours = sampler(mixture_denoiser(path), x, times, path=path)
@@ -228,7 +228,7 @@ def test_thirds_at_the_end_are_worth_their_looks(sampler: Sampler) -> None:
 
 @pytest.mark.parametrize(("sampler", "calls"), [(ddim, 7), (heun, 13), (dpmpp_2m, 7)])
 @pytest.mark.parametrize("path", PATHS)
-def test_callback_records_every_step(sampler: Sampler, calls: int, path: Path) -> None:
+def test_callback_records_every_step(sampler: Sampler, calls: int, path: NoisePath) -> None:
     asked: list[float] = []
     fake = fake_denoiser(path)
 

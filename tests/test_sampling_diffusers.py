@@ -16,7 +16,7 @@ from fakes import (
 )
 from torch import Tensor
 
-from aetherfusion.diffusion import COSINE, FLOW, Path
+from aetherfusion.diffusion import COSINE, FLOW, NoisePath
 from aetherfusion.sampling import (
     Sampler,
     ddim,
@@ -26,7 +26,7 @@ from aetherfusion.sampling import (
 )
 
 
-def our_way(sampler: Sampler, x: Tensor, times: Tensor, path: Path) -> list[Tensor]:
+def our_way(sampler: Sampler, x: Tensor, times: Tensor, path: NoisePath) -> list[Tensor]:
     way: list[Tensor] = []
     last = sampler(
         fake_denoiser(path), x, times, path=path, callback=lambda step: way.append(step.xt)

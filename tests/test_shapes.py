@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aetherfusion.data import SHAPES10_CLASSES, load_shapes10, make_loader
-from aetherfusion.shapes import draw_shapes10
+from aetherfusion.utils.shapes import draw_shapes10
 
 
 def ink(images: Tensor) -> Tensor:

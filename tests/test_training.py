@@ -23,15 +23,15 @@ from aetherfusion import (
     train,
     training_steps,
 )
-from aetherfusion.optimization import (
+from aetherfusion.optimizer import (
     averaged_copy,
     learning_rate_factor,
     recommended_optimizer,
 )
-from aetherfusion.precision import make_accelerator
-from aetherfusion.progress import History, Step
 from aetherfusion.training import diffusion_loss
-from aetherfusion.training_state import STATE_FILE
+from aetherfusion.utils.hardware import make_accelerator
+from aetherfusion.utils.history import History, Step
+from aetherfusion.utils.runs import STATE_FILE
 
 # What is learnt
 

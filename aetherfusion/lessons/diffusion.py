@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diffusion import COSINE, FLOW, Path
+from ..diffusion import COSINE, FLOW, NoisePath
 from ..sampling import ddim, time_grid
 from . import near, run_check, unlike
 
@@ -24,13 +24,13 @@ def _normal(*shape: int, seed: int) -> Tensor:
 def velocity_from_noise(function: Callable[..., Any]) -> None:
     """`function(path, xt, noise_hat, t)`: the velocity, for a network that predicts the noise.
 
-    Images are (B, ...), t is (B,) with 0 <= t < 1, and `path` is any `Path`.
+    Images are (B, ...), t is (B,) with 0 <= t < 1, and `path` is any `NoisePath`.
     """
     # As many images as pixels in a row: a time that is not reshaped gives no error here.
     x0, noise = _normal(3, 2, 3, 3, seed=40), _normal(3, 2, 3, 3, seed=41)
     t = torch.tensor([0.2, 0.5, 0.7], dtype=torch.float64)
 
-    def parts(path: Path, time: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def parts(path: NoisePath, time: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return path.alpha(time), path.sigma(time), path.d_alpha(time), path.d_sigma(time)
 
     def student() -> list[Any] | None:
@@ -127,13 +127,13 @@ def two_points_x0(function: Callable[..., Any]) -> None:
 
 
 def my_path(function: Callable[..., Any]) -> None:
-    """`function()`: a `Path` with alpha = cos^2(pi t / 2), sigma = sin^2(pi t / 2), and slopes."""
+    """`function()`: a `NoisePath`, alpha = cos^2(pi t / 2), sigma = sin^2(pi t / 2), and slopes."""
     t = torch.linspace(0.05, 0.95, 19, dtype=torch.float64)
 
     def judge(path: Any) -> str | None:
         names = ("alpha", "sigma", "d_alpha", "d_sigma")
         if not all(callable(getattr(path, name, None)) for name in names):
-            return f"return a Path with the four functions {', '.join(names)}"
+            return f"return a NoisePath with the four functions {', '.join(names)}"
         values = {}
         for name in names:
             values[name] = getattr(path, name)(t)

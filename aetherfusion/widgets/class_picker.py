@@ -14,7 +14,7 @@ from ..data import to_unit
 from ..generation import generate_images, starting_noise
 from ..plots import save_images
 from ..sampling import SamplerStep, ddim, dpmpp_2m, heun
-from ..writing import file_stem
+from ..utils.files import file_stem
 from .panel import DEFAULTS, Panel, in_plain_words
 from .stills import mosaic, png, still
 

@@ -10,7 +10,7 @@ from torch import nn, optim
 
 from aetherfusion import training_steps
 from aetherfusion.data import ImageTensors, make_loader
-from aetherfusion.progress import Step
+from aetherfusion.utils.history import Step
 
 
 class Batches:

@@ -44,7 +44,7 @@ def of_training(name: str, seconds: float) -> dict[str, float]:
     from race import RACERS
 
     from aetherfusion.data import load_cifar10
-    from aetherfusion.memory import kept_memory
+    from aetherfusion.utils.memory import kept_memory
 
     racer = RACERS[name.partition(",")[0]](load_cifar10())
     if name.endswith("compiled"):

@@ -31,8 +31,8 @@ import torch
 from aetherfusion import generate_images, load_model, save_images, save_model
 from aetherfusion.checkpoint import read_notes
 from aetherfusion.cli import EPOCHS, OPTIMIZER, TRAINING
-from aetherfusion.progress import Step
-from aetherfusion.recipe import Recipe, follow
+from aetherfusion.cli.recipe import Recipe, follow
+from aetherfusion.utils.history import Step
 
 RESULTS = Path(__file__).parents[2] / "aetherfusion" / "lessons" / "results"
 SCORES = ("frechet", "frechet_soft", "precision", "recall", "class_accuracy")

@@ -18,8 +18,8 @@ from variants import with_tail
 
 from aetherfusion import generate_images, load_cifar10, load_model, load_pretrained
 from aetherfusion.evaluation import RealPictures, evaluate
-from aetherfusion.precision import choose_precision
 from aetherfusion.sampling import time_grid
+from aetherfusion.utils.hardware import choose_precision
 
 STEPS: int = inspect.signature(generate_images).parameters["steps"].default
 TAIL: int = inspect.signature(time_grid).parameters["tail"].default

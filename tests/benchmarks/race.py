@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from aetherfusion import ImageTensors, load_cifar10
 from aetherfusion.data import to_uint8
-from aetherfusion.memory import kept_memory
+from aetherfusion.utils.memory import kept_memory
 
 RACERS: dict[str, Callable[..., Racer]] = {
     "aetherfusion": racers.aetherfusion,

@@ -26,7 +26,7 @@ from aetherfusion import (
     to_unit,
     training_steps,
 )
-from aetherfusion.precision import choose_precision
+from aetherfusion.utils.hardware import choose_precision
 
 BATCH = 64
 SAMPLING_BATCH = 100

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aetherfusion.data import load_cifar10
-from aetherfusion.judge import JUDGE_FILE, Judge
+from aetherfusion.utils.judge import JUDGE_FILE, Judge
 
 
 def principal_patches(images: Tensor) -> Tensor:

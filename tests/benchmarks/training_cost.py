@@ -33,8 +33,8 @@ from aetherfusion import (
     training_steps,
 )
 from aetherfusion.data import find_cifar10
-from aetherfusion.precision import fast_dtype
-from aetherfusion.progress import Step
+from aetherfusion.utils.hardware import fast_dtype
+from aetherfusion.utils.history import Step
 
 BATCH = 64
 SHAPES = [(64, 16), (128, 16), (192, 8)]  # (channels, size) of the convolutions

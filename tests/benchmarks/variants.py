@@ -18,9 +18,9 @@ import aetherfusion.training
 import aetherfusion.unet
 from aetherfusion import DiffusionTransformerUNet, TransformerBlock, UNetWithAttention
 from aetherfusion.attention import MultiHeadSelfAttention
-from aetherfusion.diffusion import COSINE, FLOW, Path
+from aetherfusion.diffusion import COSINE, FLOW, NoisePath
 from aetherfusion.diffusion import sample_times as logit_normal_times
-from aetherfusion.optimization import averaged_copy, recommended_optimizer
+from aetherfusion.optimizer import averaged_copy, recommended_optimizer
 from aetherfusion.positional import position_grid
 from aetherfusion.sampling import Denoiser, dpmpp_2m, time_grid
 from aetherfusion.unet import Downsample, ResidualBlock, Upsample
@@ -112,7 +112,7 @@ class Setup:
     label_std: float | None = None
     optimizer: Callable[[nn.Module], optim.Optimizer] = recommended_optimizer
     batch_size: int = 64
-    path: Path = FLOW
+    path: NoisePath = FLOW
     times: Callable[..., Tensor] = logit_normal_times
     average: Callable[..., AveragedModel] = averaged_copy
     options: dict[str, Any] = field(default_factory=dict)  # of `training_steps`

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from .precision import fast_dtype
+from .utils.hardware import fast_dtype
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:

@@ -22,19 +22,19 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from ._version import __version__
-from .checkpoint import load_model, read_notes, save_model
-from .data import ImageTensors, load_cifar10, load_shapes10, make_loader
+from .._version import __version__
+from ..checkpoint import load_model, read_notes, save_model
+from ..data import ImageTensors, load_cifar10, load_shapes10, make_loader
+from ..generation import generate_images
+from ..model import DiffusionTransformerUNet
+from ..optimizer import recommended_optimizer
+from ..plots import save_images
+from ..training import train
+from ..utils.files import check_writable, written_beside
+from ..utils.hardware import Precision, choose_precision
+from ..utils.history import History, Step, reporter
+from ..utils.runs import STATE_FILE, epochs_begun
 from .doctor import epochs_within
-from .generation import generate_images
-from .model import DiffusionTransformerUNet
-from .optimization import recommended_optimizer
-from .plots import save_images
-from .precision import Precision, choose_precision
-from .progress import History, Step, reporter
-from .training import train
-from .training_state import STATE_FILE, epochs_begun
-from .writing import check_writable, written_beside
 
 KEEP_EVERY = 500  # steps between two states
 RUN_FILE = "run.json"

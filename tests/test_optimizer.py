@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from tiny import Affine, batches, weights_of
 from torch import Tensor, nn, optim
 
-import aetherfusion.optimization as optimization
+import aetherfusion.optimizer as optimization
 import aetherfusion.training as training
 from aetherfusion import (
     DiffusionTransformerUNet,
@@ -20,9 +20,9 @@ from aetherfusion import (
     train,
     training_steps,
 )
-from aetherfusion.optimization import Muon, orthogonalised
-from aetherfusion.precision import choose_precision, fast_dtype, make_accelerator
-from aetherfusion.training_state import STATE_FILE
+from aetherfusion.optimizer import Muon, orthogonalised
+from aetherfusion.utils.hardware import choose_precision, fast_dtype, make_accelerator
+from aetherfusion.utils.runs import STATE_FILE
 
 # Optimizer
 
@@ -95,7 +95,7 @@ def test_muon_multiplies_in_what_the_device_does_fast(monkeypatch: pytest.Monkey
         (frozenset({"amx_bf16"}), torch.bfloat16),
     ]:
         monkeypatch.setattr(
-            "aetherfusion.precision.fast_cpu_features", lambda found=features: found
+            "aetherfusion.utils.hardware.fast_cpu_features", lambda found=features: found
         )
         assert orthogonalised(torch.randn(1, 4, 6)).dtype == expected
     for capability, expected in [((7, 5), torch.float32), ((8, 0), torch.bfloat16)]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-JUDGE_FILE = Path(__file__).parent / "weights" / "judge.safetensors"
+JUDGE_FILE = Path(__file__).parent.parent / "weights" / "judge.safetensors"
 
 
 class Judge(nn.Module):

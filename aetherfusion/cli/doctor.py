@@ -21,14 +21,14 @@ import torch
 from accelerate import PartialState
 from torch import nn
 
-from ._version import __version__
-from .checkpoint import load_model, load_pretrained
-from .data import data_root, find_cifar10, load_shapes10, make_loader
-from .generation import generate_images
-from .model import DiffusionTransformerUNet
-from .optimization import recommended_optimizer
-from .precision import Precision, choose_precision
-from .training import training_steps
+from .._version import __version__
+from ..checkpoint import load_model, load_pretrained
+from ..data import data_root, find_cifar10, load_shapes10, make_loader
+from ..generation import generate_images
+from ..model import DiffusionTransformerUNet
+from ..optimizer import recommended_optimizer
+from ..training import training_steps
+from ..utils.hardware import Precision, choose_precision
 
 CIFAR10_IMAGES = 50_000  # to train on
 LESSON_MINUTES = 5  # that a class has for a training run on drawn shapes

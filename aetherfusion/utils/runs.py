@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .writing import written_beside
+from .files import written_beside
 
 STATE_FILE = "training_state.pt"
 

@@ -20,19 +20,19 @@ import typer
 from accelerate import PartialState
 from tqdm import tqdm
 
+from .._version import __version__
+from ..checkpoint import load_model, load_pretrained
+from ..data import load_cifar10, make_loader
+from ..generation import generate_images, label_numbers
+from ..model import DiffusionTransformerUNet
+from ..optimizer import recommended_optimizer
+from ..plots import check_sheet, save_images
+from ..sampling import ddim, dpmpp_2m, heun
+from ..training import training_steps
+from ..utils.files import check_writable, file_stem, written_beside
 from . import doctor as facts
-from ._version import __version__
-from .checkpoint import load_model, load_pretrained
-from .data import load_cifar10, make_loader
-from .generation import generate_images, label_numbers
-from .model import DiffusionTransformerUNet
-from .optimization import recommended_optimizer
 from .picker import serve
-from .plots import check_sheet, save_images
 from .recipe import Recipe, follow
-from .sampling import ddim, dpmpp_2m, heun
-from .training import training_steps
-from .writing import check_writable, file_stem, written_beside
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
@@ -325,7 +325,7 @@ def evaluate(
       aetherfusion evaluate --weights model.safetensors -o report.json
     """
     try:
-        from . import evaluation
+        from .. import evaluation
 
         if inception:
             evaluation.inception_metric()  # what is missing is told before hours of work

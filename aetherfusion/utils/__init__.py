@@ -1,0 +1,1 @@
+"""What no lesson opens: hardware, run states, history, files, download, drawn data, the judge."""
