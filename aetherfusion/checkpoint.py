@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .model import DiffusionTransformerUNet
-from .utils.files import written_beside
+from .utils.files import atomic_write
 
 FORMAT = "aetherfusion-1"
 
@@ -56,7 +56,7 @@ def save_model(
         "notes": json.dumps(notes or {}),
     }
     try:
-        with written_beside(path) as partial:
+        with atomic_write(path) as partial:
             # Not `save_file`: what that writes nobody else on the machine may read.
             partial.write_bytes(save(weights, metadata=header))
     except (OSError, SafetensorError) as error:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .data import to_uint8
-from .utils.files import check_picture_format, written_beside
+from .utils.files import check_picture_format, atomic_write
 
 GAP = 2  # between two pictures, in pixels of theirs
 
@@ -80,7 +80,7 @@ def save_images(images: Tensor, path: str | Path, *, cols: int = 5, zoom: int = 
     grid = make_grid(images, nrow=cols, padding=GAP, pad_value=1.0)
     # Enlarged last, as bytes: as floats it would need twelve times the memory.
     small = Image.fromarray(to_uint8(grid).permute(1, 2, 0).numpy())
-    with written_beside(path) as partial:
+    with atomic_write(path) as partial:
         small.resize(size, Image.Resampling.NEAREST).save(partial)
     return path
 

@@ -33,7 +33,7 @@ from aetherfusion import (
 )
 from aetherfusion.cli import main
 from aetherfusion.utils.download import download_cifar10
-from aetherfusion.utils.files import check_writable, file_stem, written_beside
+from aetherfusion.utils.files import check_writable, file_stem, atomic_write
 
 # Asking
 
@@ -267,11 +267,11 @@ def test_mistakes_of_ours_keep_their_traceback(
 
 
 def test_a_file_is_whole_or_not_there() -> None:
-    with pytest.raises(OSError, match="full"), written_beside(Path("a/b.txt")) as partial:
+    with pytest.raises(OSError, match="full"), atomic_write(Path("a/b.txt")) as partial:
         partial.write_text("half of")
         raise OSError("the disk is full")
     assert os.listdir("a") == []
-    with written_beside(Path("a/b.txt")) as partial:
+    with atomic_write(Path("a/b.txt")) as partial:
         partial.write_text("all of it")
         assert partial.suffix == ".txt" and not Path("a/b.txt").exists()
     assert os.listdir("a") == ["b.txt"] and Path("a/b.txt").read_text() == "all of it"
@@ -279,7 +279,7 @@ def test_a_file_is_whole_or_not_there() -> None:
 
 def test_two_may_write_to_one_place_at_once() -> None:
     Path("horse.partial.png").write_text("somebody's own")
-    with written_beside(Path("horse.png")) as partial:
+    with atomic_write(Path("horse.png")) as partial:
         partial.write_text("ours")
         Path("horse.png").write_text("of another process")
     assert Path("horse.png").read_text() == "ours"
@@ -294,7 +294,7 @@ def test_what_killed_writes_left_is_removed() -> None:
         left.write_text("half")
     os.utime(old, (0, 0))
     os.utime(other, (0, 0))
-    with written_beside(Path("a.png")) as partial:
+    with atomic_write(Path("a.png")) as partial:
         partial.write_text("whole")
     assert not old.exists() and new.exists() and other.exists()
 

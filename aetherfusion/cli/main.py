@@ -29,7 +29,7 @@ from ..optimizer import recommended_optimizer
 from ..plots import check_sheet, save_images
 from ..sampling import ddim, dpmpp_2m, heun
 from ..training import training_steps
-from ..utils.files import check_writable, file_stem, written_beside
+from ..utils.files import check_writable, file_stem, atomic_write
 from . import doctor as facts
 from .picker import serve
 from .recipe import Recipe, follow
@@ -361,7 +361,7 @@ def evaluate(
 
 def _write_report(report: dict[str, Any], output: Path | None) -> None:
     if output is not None:
-        with written_beside(output) as partial:
+        with atomic_write(output) as partial:
             partial.write_text(json.dumps(report, indent=1) + "\n")
         typer.echo(f"Wrote {output}.")
 

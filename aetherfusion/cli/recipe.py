@@ -30,7 +30,7 @@ from ..model import DiffusionTransformerUNet
 from ..optimizer import recommended_optimizer
 from ..plots import save_images
 from ..training import train
-from ..utils.files import check_writable, written_beside
+from ..utils.files import check_writable, atomic_write
 from ..utils.hardware import Precision, choose_precision
 from ..utils.history import History, Step, reporter
 from ..utils.runs import STATE_FILE, epochs_begun
@@ -295,7 +295,7 @@ def _notes(recipe: Recipe, history: History, **more: Any) -> dict[str, Any]:
 
 
 def _write_json(value: Any, path: Path) -> None:
-    with written_beside(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(value))
 
 
@@ -304,5 +304,5 @@ def _draw(history: History, path: Path) -> None:
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     history.plot(figure.subplots())
-    with written_beside(path) as partial:
+    with atomic_write(path) as partial:
         figure.savefig(partial)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from .files import written_beside
+from .files import atomic_write
 
 STATE_FILE = "training_state.pt"
 
@@ -31,7 +31,7 @@ def save_state(directory: Path, state: dict[str, Any]) -> None:
         OSError: if it cannot be written (a full disk, say); the last state is still there.
     """
     try:
-        with written_beside(directory / STATE_FILE) as partial, open(partial, "wb") as file:
+        with atomic_write(directory / STATE_FILE) as partial, open(partial, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
