@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .data import to_uint8
-from .utils.files import check_picture_format, atomic_write
+from .utils.files import atomic_write
 
 GAP = 2  # between two pictures, in pixels of theirs
 
@@ -99,7 +99,6 @@ def check_sheet(
     rows = -(-number // cols)
     edge = 0 if number == 1 else GAP  # make_grid leaves a single picture as it is
     size = (cols * (width + edge) + edge) * zoom, (rows * (height + edge) + edge) * zoom
-    check_picture_format(path, *size)
     return size
 
 

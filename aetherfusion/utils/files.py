@@ -38,7 +38,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):  # Windows cannot open a folder
             _flush(path.parent)
     except OSError as error:
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
