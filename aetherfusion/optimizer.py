@@ -1,37 +1,35 @@
-"""What moves the weights: the recommended optimizer, its learning rate in time, the average.
+"""What moves the weights: Muon with AdamW, the learning rate over time, and the average.
 
-Owns: `recommended_optimizer`, `Muon` in it, `learning_rate_factor` and `averaged_copy`. Used in
-lesson 05.
-Implements Muon (Jordan et al. 2024) beside AdamW (Loshchilov & Hutter 2019) and the power-function
-average of Karras et al. 2024, equations 4 and 127.
+Contains `MuonAdamW`, `recommended_optimizer`, `learning_rate_factor` and `averaged_copy`. Lesson 05
+builds them. Implements Muon (Jordan et al. 2024), AdamW (Loshchilov & Hutter 2019) and the
+power-function average (Karras et al. 2024, equations 4 and 127).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from .utils.hardware import fast_dtype
 
 
-def orthogonalised(matrices: Tensor) -> Tensor:
-    """Keeps the directions of each matrix and makes them all about equally strong.
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Keeps the singular vectors of each matrix and makes all its singular values similar.
 
-    With the singular value decomposition matrix = U diag(r) V^T this is nearly U V^T. Each round
-    puts every singular value r through the polynomial a r + b r^3 + c r^5, which five times over
-    brings all above 0.003 to between 0.68 and 1.21, and takes nothing but products of matrices.
+    With the singular value decomposition matrix = U diag(s) V^T the result is nearly U V^T. Each
+    round replaces every singular value s by a s + b s^3 + c s^5. Five rounds bring all above 0.003
+    to between 0.68 and 1.21, with nothing but matrix products (a Newton-Schulz iteration).
 
     Args:
-        matrices: (n, rows, columns), several at once, as that is faster than one by one.
+        matrices: (n, rows, columns); several at once are faster than one by one.
 
     Returns:
-        (n, rows, columns), in the arithmetic in which their device multiplies fast: `fast_dtype`.
+        (n, rows, columns), in the dtype that their device multiplies fast, see `fast_dtype`.
 
-    Source: Jordan et al. 2024 (the polynomial's coefficients too).
+    Source: Jordan et al. 2024, the coefficients too.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrices.to(fast_dtype(matrices.device))
@@ -40,147 +38,108 @@ def orthogonalised(matrices: Tensor) -> Tensor:
         x = x.mT  # the product with itself is then the smaller of the two
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)  # no singular value above 1
     for _ in range(5):
-        square = x @ x.mT  # (n, min, min), with the eigenvalues r^2
+        square = x @ x.mT  # (n, min, min), with the eigenvalues s^2
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
 
 
-class Muon(Optimizer):
-    """Momentum, made equally strong in all directions: an optimizer for matrices.
+class MuonAdamW(torch.optim.AdamW):
+    """AdamW, except for parameter groups marked `"muon": True`: those are moved by Muon.
 
-    The same steps as those of `torch.optim.Muon` (torch 2.9 and later) with
-    `adjust_lr_fn="match_rms_adamw"`. That one always multiplies in bfloat16: on processors that
-    emulate it, it took four fifths of a training step.
+    Muon follows a running mean of the gradients with all its singular values made similar. Its
+    steps are those of `torch.optim.Muon(adjust_lr_fn="match_rms_adamw")`, but that one always
+    multiplies in bfloat16, which took four fifths of a training step where it is emulated.
+
+    >>> MuonAdamW([{"params": [weight], "muon": True}, {"params": [bias]}], lr=4e-3)
 
     Args:
-        params: matrices, and nothing else.
-        lr: learning rate; the steps are as large as AdamW's with the same one.
-        momentum: how much of its past the direction keeps, in [0, 1).
-        weight_decay: how much a weight shrinks in a step, in units of the learning rate.
+        params: parameters or groups of them; a group for Muon holds matrices only, and may set its
+            `momentum`, how much of the past its running mean keeps, in [0, 1).
+        lr: learning rate of both; their steps have about the same size.
+        betas, eps, weight_decay: as in `torch.optim.AdamW`; the weight decay is Muon's too.
 
     Raises:
-        ValueError: for a parameter that is no matrix.
+        ValueError: for a parameter in a group for Muon that is not a matrix.
 
     Source: Jordan et al. 2024; Liu et al. 2025, section 2.2 (the size of the steps).
     """
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        params: Iterable[Any],
         lr: float = 4e-3,
+        betas: tuple[float, float] = (0.9, 0.97),
         *,
-        momentum: float = 0.95,
+        eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        super().__init__(params, lr, betas, eps, weight_decay)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As in every optimizer, and refuses what is no matrix."""
+        """As in every optimizer; refuses what Muon cannot move."""
+        param_group = {"muon": False, "momentum": 0.95, **param_group}
         super().add_param_group(param_group)
-        for p in param_group["params"]:
+        for p in param_group["params"] if param_group["muon"] else ():
             if p.ndim != 2:
-                self.param_groups.pop()
-                raise ValueError(
-                    f"Muon moves matrices, got a parameter of shape {tuple(p.shape)}; give that "
-                    "to AdamW, as recommended_optimizer(model) does"
-                )
+                raise ValueError(f"Muon moves matrices, got a parameter of shape {tuple(p.shape)}")
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Moves every matrix that has a gradient."""
-        if closure is not None:
-            raise ValueError("Muon takes no closure")
-        for group in self.param_groups:
-            lr, momentum = group["lr"], group["momentum"]
-            alike: dict[Any, list[nn.Parameter]] = defaultdict(list)
-            for p in group["params"]:
-                if p.grad is not None:
-                    alike[p.shape, p.device].append(p)
-            for params in alike.values():
-                ahead = torch.stack([self._gradient_ahead(p, momentum) for p in params])
-                for p, direction in zip(params, orthogonalised(ahead), strict=True):
-                    p.mul_(1 - lr * group["weight_decay"])
-                    # An orthogonal matrix has a mean square entry of 1 / max(shape); AdamW's steps
-                    # have one of about 0.2 squared.
-                    p.add_(direction, alpha=-lr * 0.2 * max(p.shape) ** 0.5)
+    def step(self, closure: Any = None) -> Any:
+        """Moves every parameter that has a gradient."""
+        groups = self.param_groups
+        for group in groups:
+            if group["muon"]:
+                self.muon_step(group)
+        self.param_groups = [group for group in groups if not group["muon"]]
+        try:
+            return super().step(closure)
+        finally:
+            self.param_groups = groups
 
-    def _gradient_ahead(self, p: nn.Parameter, momentum: float) -> Tensor:
-        """The mean of the gradients so far, once more towards the latest one (Nesterov)."""
+    def muon_step(self, group: dict[str, Any]) -> None:
+        """One step of Muon for the matrices of a group, those of one shape together."""
+        by_shape = defaultdict(list)
+        for p in group["params"]:
+            if p.grad is not None:
+                by_shape[p.shape, p.device].append(p)
+        for params in by_shape.values():
+            directions = torch.stack([self.nesterov(p, group["momentum"]) for p in params])
+            for p, direction in zip(params, orthogonalise(directions), strict=True):
+                p.mul_(1 - group["lr"] * group["weight_decay"])
+                # The entries of an orthogonal matrix have the mean square 1 / max(shape); those of
+                # AdamW's steps have about 0.2 squared.
+                p.add_(direction, alpha=-group["lr"] * 0.2 * max(p.shape) ** 0.5)
+
+    def nesterov(self, p: Tensor, momentum: float) -> Tensor:
+        """The running mean of the gradients, moved once more towards the latest one."""
+        state = self.state[p]
+        if not state:
+            state["step"] = torch.zeros(())  # which AdamW expects when a state is loaded
+            state["momentum_buffer"] = torch.zeros_like(p)
         assert p.grad is not None
-        if "momentum_buffer" not in self.state[p]:
-            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
-        past = self.state[p]["momentum_buffer"].lerp_(p.grad, 1 - momentum)
-        return p.grad.lerp(past, momentum)
-
-
-class OptimizerPair(Optimizer):
-    """Several optimizers that share the work and look like one.
-
-    Args:
-        parts: the optimizers; each parameter belongs to one of them.
-    """
-
-    def __init__(self, parts: Sequence[Optimizer]) -> None:
-        self.parts = list(parts)
-        # The dictionaries are shared, so that a learning rate set here is set there.
-        super().__init__([group for part in parts for group in part.param_groups], defaults={})
-
-    def __reduce__(self) -> Any:
-        """Copied and pickled by its parts; `Optimizer` would leave them out."""
-        return type(self), (self.parts,)
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Refuses what belongs to none of the parts: no step would ever move it."""
-        if not any(param_group is group for part in self.parts for group in part.param_groups):
-            raise ValueError(
-                "OptimizerPair takes no more parameters; make the optimizer anew, of all of them: "
-                "recommended_optimizer(model)"
-            )
-        super().add_param_group(param_group)
-
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step of every part."""
-        if closure is not None:
-            raise ValueError("OptimizerPair takes no closure")
-        for part in self.parts:
-            part.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """{"parts": their state dictionaries, in order}."""
-        return {"parts": [part.state_dict() for part in self.parts]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
-        for part, state in zip(self.parts, state_dict["parts"], strict=True):
-            part.load_state_dict(state)
-        self.param_groups = [group for part in self.parts for group in part.param_groups]
+        mean = state["momentum_buffer"].lerp_(p.grad, 1 - momentum)
+        return p.grad.lerp(mean, momentum)
 
 
 def recommended_optimizer(
     model: nn.Module, lr: float = 4e-3, *, weight_decay: float = 0.01
-) -> Optimizer:
+) -> MuonAdamW:
     """Muon for the matrices of the transformer blocks, AdamW for everything else.
-
-    Muon makes every step of a matrix equally large in all directions, which learns more from
-    each image here than AdamW does.
 
     >>> optimizer = recommended_optimizer(DiffusionTransformerUNet())
 
     Args:
-        model: any module; the matrices are the 2-D weights under a name with "blocks" in it,
+        model: any module; its matrices are the 2-D weights under a name with "blocks" in it,
             except those that read the condition ("modulation").
-        lr: learning rate of both; their steps have the same size.
+        lr: the highest learning rate of the run.
     """
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
+    matrices, others = [], []
     for name, p in model.named_parameters():
         hidden = p.ndim == 2 and "blocks" in name and "modulation" not in name
         (matrices if hidden else others).append(p)
-    # beta2 = 0.97 forgets in 33 steps rather than 1000: a short run has no time to remember.
-    adamw = torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.97), weight_decay=weight_decay)
-    if not matrices:
-        return adamw
-    return OptimizerPair([Muon(matrices, lr, weight_decay=weight_decay), adamw])
+    # beta2 = 0.97, the default here, forgets in 33 steps instead of 1000: a run is short.
+    groups = [{"params": matrices, "muon": True}, {"params": others}]
+    return MuonAdamW([g for g in groups if g["params"]], lr, weight_decay=weight_decay)
 
 
 def learning_rate_factor(
@@ -208,7 +167,7 @@ def averaged_copy(model: nn.Module, exponent: float = 8.0) -> AveragedModel:
     """A copy of a model whose weights follow the average of all past ones, the latest most.
 
     After n updates, the weights of step k count as (k / n) ** `exponent`: the window grows with
-    the run, so that there is no warm-up to tune. At 8 it is about the last ninth of the run.
+    the run, so there is no warm-up to tune. At 8 it is about the last ninth of the run.
 
     Args:
         model: the model to follow; call `.update_parameters(model)` after every step.
@@ -218,8 +177,8 @@ def averaged_copy(model: nn.Module, exponent: float = 8.0) -> AveragedModel:
     """
 
     @torch.no_grad()
-    def power_average(averaged: Any, current: Any, num_averaged: Tensor | int) -> None:
-        n = float(num_averaged)
+    def power_average(averaged: Any, current: Any, _: Tensor | int) -> None:
+        n = int(average.n_averaged)  # on the CPU: reading the argument would wait for a GPU
         torch._foreach_lerp_(averaged, current, 1 - (n / (n + 1)) ** (exponent + 1))
 
     average = AveragedModel(model, multi_avg_fn=power_average)

@@ -1,51 +1,47 @@
-"""How it is trained: one loop, on whatever hardware there is, that can be stopped and resumed.
+"""Training: one loop, on whatever hardware there is, that can be stopped and resumed.
 
-Owns: `train`, the generator `training_steps` under it, and `diffusion_loss` under that. Built in
-lesson 05.
-Implements flow matching (Lipman et al. 2023, equation 23) as a plain regression of the velocity,
-with label dropout (Ho & Salimans 2022, algorithm 1).
+Contains `train`, the generator `training_steps` under it, and the pieces they are made of. Lesson
+05 builds them. Implements flow matching (Lipman et al. 2023, equation 23) as a regression of the
+velocity, with label dropout (Ho & Salimans 2022, algorithm 1).
 """
 
 import contextlib
+import hashlib
+import itertools
 import math
-import operator
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from .diffusion import FLOW, NoisePath, sample_times
 from .optimizer import averaged_copy, learning_rate_factor
-from .utils.batches import (
-    check_images,
-    check_labels,
-    check_optimizer,
-    count_steps,
-    epoch_batches,
-    seeded,
+from .utils.batches import check_batch, check_training
+from .utils.files import content_hash
+from .utils.hardware import (
+    Precision,
+    best_device,
+    join_processes,
+    kept_memory,
+    num_processes,
+    rank,
+    training_dtype,
+    unwrapped,
 )
-from .utils.hardware import Precision, make_accelerator
 from .utils.history import History, Step
-from .utils.memory import kept_memory
-from .utils.runs import (
-    Interruption,
-    check_readable,
-    interrupted,
-    load_state,
-    name_of,
-    not_finite,
-    plain,
-    save_state,
-)
+from .utils.runs import RunState, plain_settings, stop_requests
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
+Batch = tuple[Tensor, Tensor]
 
 
 def train(
@@ -67,9 +63,9 @@ def train(
 
     Args:
         model: any module with `forward(xt, t, labels) -> velocity`. If it has a `null_label`,
-            labels are sometimes replaced by it.
+            labels are sometimes replaced by it; if it has a `path`, that is the noise path.
         trainloader: batches of (images, labels): images (B, C, H, W) in [-1, 1], labels (B,).
-        criterion: a loss of (prediction, target); the mean squared error is the one meant.
+        criterion: a loss of (prediction, target), a mean; the mean squared error is intended.
         optimizer: any torch optimizer over the model's parameters whose step needs no closure.
             Its learning rate is the highest of the run: it is warmed up and decayed from there.
         num_epochs: how often every image is seen.
@@ -83,32 +79,34 @@ def train(
     Raises:
         ValueError: if the batches, the labels, the optimizer or a checkpoint do not fit.
         FloatingPointError: if the loss is no longer finite; the last good weights are kept.
-        KeyboardInterrupt: after Ctrl-C, once the step is done and the state is saved; the model
-            then holds the averaged weights so far.
+        KeyboardInterrupt: after Ctrl-C or a signal to stop (SIGTERM, SIGHUP, SIGUSR1). Completed
+            steps are saved, and the model holds the averaged weights so far.
     """
-    history = History()
-    steps = training_steps(
-        model, trainloader, criterion, optimizer, num_epochs, history=history, **options
-    )
+    history = options.setdefault("history", History())
+    steps = training_steps(model, trainloader, criterion, optimizer, num_epochs, **options)
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with contextlib.ExitStack() as stack:
-        # The loop seeds torch's global generator; the caller's is given back.
-        stack.enter_context(torch.random.fork_rng(gpus))
-        stack.enter_context(contextlib.closing(steps))
-        bar = None
-        for step in steps:
-            if bar is None:  # only now is it known where a resumed run goes on
-                hidden = not (progress and PartialState().is_main_process)
-                bar = stack.enter_context(
-                    tqdm(total=step.total_steps, initial=step.step - 1, unit="step", disable=hidden)
-                )
-            bar.set_postfix_str(
-                f"loss {history.recent_loss():.4f}, {history.images_per_second():.0f} images/s",
-                refresh=False,
-            )
-            bar.update()
-            for callback in callbacks:
-                callback(step)
+    step = None
+    try:
+        # The loop seeds torch's global generators; the caller's are given back.
+        with stop_requests(), kept_memory(), torch.random.fork_rng(gpus), contextlib.closing(steps):
+            bar = tqdm(unit="step", disable=True)
+            for step in steps:
+                if rank() > 0:
+                    continue
+                if bar.total is None:  # only now is it known where a resumed run goes on
+                    shown = {"total": step.total_steps, "initial": step.step - 1}
+                    bar = tqdm(unit="step", disable=not progress, **shown)
+                loss, speed = history.recent_loss(), history.images_per_second()
+                bar.set_postfix_str(f"loss {loss:.4f}, {speed:.0f} images/s", refresh=False)
+                bar.update()
+                for callback in callbacks:
+                    callback(step)
+            bar.close()
+    except KeyboardInterrupt:
+        done = f"{step.step} of {step.total_steps}" if step else "0"
+        folder = options.get("checkpoint_dir")
+        after = f"run the same again to go on from {folder}" if folder else "nothing was saved"
+        raise KeyboardInterrupt(f"stopped after step {done}; {after}") from None
     return history
 
 
@@ -119,13 +117,10 @@ def training_steps(
     optimizer: Optimizer,
     num_epochs: int,
     *,
-    path: NoisePath = FLOW,
     label_dropout: float = 0.1,
-    warmup_steps: int = 50,
     decay: float = 1.0,
-    average_exponent: float = 8.0,
-    max_grad_norm: float = 1.0,
     accumulate: int = 1,
+    max_steps: int | None = None,
     precision: Precision | None = None,
     compile: bool = False,
     checkpoint_dir: str | Path | None = None,
@@ -137,9 +132,11 @@ def training_steps(
 
     The same arguments, checkpoints included, give the same weights on the same machine, however
     often the run was killed and started again: bit for bit on a CPU, where the data set draws its
-    random numbers from torch and the loader's workers are not persistent. Seeds torch's global
-    generator, and the loader's own if it has one, and takes over Ctrl-C until it ends or is closed.
-    Then the model holds the averaged weights, as after `train`, in `eval` mode.
+    random numbers from torch and the loader's workers are not persistent. When it ends or is
+    closed, the model holds the averaged weights, in `eval` mode.
+
+    Under `torchrun` the processes train together: each computes its slice of every batch, and the
+    result is that of one process up to rounding. They all need the same loader.
 
     >>> steps = training_steps(model, trainloader, criterion, optimizer, num_epochs=1)
     >>> with contextlib.closing(steps):
@@ -147,174 +144,69 @@ def training_steps(
     ...         print(step.step, step.loss)
 
     Args:
-        model, trainloader, criterion, optimizer, num_epochs: as for `train`.
-        path: from data to noise. A model file does not name it: if it is not the default,
-            `generate_images` must be given the same.
+        model, trainloader, criterion, optimizer, num_epochs: as for `train`. A model on the CPU is
+            moved to the accelerator if there is one.
         label_dropout: how often a label is replaced by `model.null_label`, in [0, 1]; guidance
             needs some.
-        warmup_steps, decay: see `learning_rate_factor`.
-        average_exponent: see `averaged_copy`.
-        max_grad_norm: longer gradients are shortened to this.
+        decay: the last part of the run, in which the learning rate falls to 0, in [0, 1].
         accumulate: batches to one optimizer step, for a large batch in little memory.
+        max_steps: optimizer steps after which the run ends, if that is before `num_epochs`.
         precision: "bf16", "fp16", "no" (float32), or None for what is fast here.
         compile: compile the model first, a minute or more that a long run wins back.
-        checkpoint_dir: where the state is kept; a state found there is resumed from. Without one
-            nothing is written.
-        checkpoint_every: steps between two states; one is written at the end and after Ctrl-C too.
+        checkpoint_dir: where the state is kept; a state found there is resumed from.
+        checkpoint_every: steps between two states; one is also written every minute, and however
+            the run ends.
         seed: of order, flips, times, noise and label dropout.
         history: filled as the run goes on; after resuming, with the steps before too.
     """
-    for name, count in {
-        "num_epochs": num_epochs,
-        "accumulate": accumulate,
-        "checkpoint_every": checkpoint_every,
-    }.items():
-        if count < 1:
-            raise ValueError(f"{name} must be at least 1, got {count}")
-    for name, part in {"label_dropout": label_dropout, "decay": decay}.items():
-        if not 0 <= part <= 1:
-            raise ValueError(f"{name} must be in [0, 1], got {part}")
-    if not max_grad_norm > 0 or not 0 <= average_exponent < math.inf:  # nan is neither
-        raise ValueError(
-            "max_grad_norm must be above 0 (math.inf for no limit) and average_exponent finite and "
-            f"at least 0, got {max_grad_norm} and {average_exponent}"
-        )
-    check_optimizer(optimizer, model)
-    try:
-        seed = operator.index(seed)  # numpy's integers would seed otherwise
-    except TypeError as error:
-        raise ValueError(f"seed must be a whole number, got {seed!r}") from error
     history = History() if history is None else history
-    directory = None if checkpoint_dir is None else Path(checkpoint_dir)
-    accelerator = make_accelerator(precision, seed=seed)
-    optimizer_name = type(optimizer).__name__
-    average = averaged_copy(model, average_exponent).to(accelerator.device)
-    count_steps(trainloader, accumulate)  # before anything is changed
-    net, optimizer, loader = accelerator.prepare(model, optimizer, trainloader)
-    if compile:
-        net.compile()
-    steps_per_epoch = count_steps(loader, accumulate)
-    total_steps = num_epochs * steps_per_epoch
+    shares = {"label_dropout": label_dropout, "decay": decay}
+    counts = {"num_epochs": num_epochs, "accumulate": accumulate, "seed": seed}
+    counts |= {"max_steps": max_steps or 1, "checkpoint_every": checkpoint_every}
+    check_training(model, trainloader, criterion, optimizer, shares=shares, counts=counts)
+    net, device = prepare(model, optimizer, compile)
+    dtype = training_dtype(device, precision)
+    model = unwrapped(model)
+    average = averaged_copy(model)
+    scaler = GradScaler(device.type, enabled=dtype is torch.float16)
     rates = [group["lr"] for group in optimizer.param_groups]
-    # What makes this run this one and no other.
-    run = {
-        "num_epochs": num_epochs,
-        "steps_per_epoch": steps_per_epoch,
-        "accumulate": accumulate,
-        "seed": seed,
-        "path": path.name,
-        "learning_rates": [float(rate) for rate in rates],
-        "optimizer": optimizer_name,
-        "weights": sum(p.numel() for p in model.parameters()),
-        "config": plain(getattr(model, "config", None), others=name_of),
-        "label_dropout": float(label_dropout),
-        "warmup_steps": warmup_steps,
-        "decay": float(decay),
-        "average_exponent": float(average_exponent),
-        "max_grad_norm": float(max_grad_norm),
-    }
-    done = 0
-
-    def state_now() -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        return {
-            "run": run,
-            "done": done,
-            "model": model.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": plain(optimizer.state_dict()),
-            "scaler": accelerator.scaler.state_dict() if accelerator.scaler else None,
-            "history": plain(history.as_dict()),
-        }
-
-    def keep() -> None:
-        if directory is not None and accelerator.is_main_process:
-            save_state(directory, state_now())
-
+    steps_per_epoch = math.ceil(len(trainloader) / accumulate)  # type: ignore[arg-type]
+    total_steps = min(num_epochs * steps_per_epoch, max_steps or math.inf)
+    settings = {"total_steps": total_steps, "accumulate": accumulate, "seed": seed, **shares}
+    record = run_record(model, trainloader, criterion, optimizer, settings)
+    parts = {"model": model, "average": average, "optimizer": optimizer, "scaler": scaler}
+    state = RunState(checkpoint_dir, record, every=checkpoint_every, history=history, **parts)
+    done = state.load()
+    batches = all_batches(model, trainloader, accumulate, seed, done)
+    model.train()
     try:
-        state = load_state(directory, run) if directory else None
-        if state is None and directory:
-            check_readable(state_now())  # before hours of work
-        if state is not None:
-            done = state["done"]
-            model.load_state_dict(state["model"])
-            average.load_state_dict(state["average"])
-            optimizer.load_state_dict(state["optimizer"])
-            if accelerator.scaler and state["scaler"]:  # the precision may have changed
-                accelerator.scaler.load_state_dict(state["scaler"])
-            history.load_dict(state["history"])
-        net.train()
-        with kept_memory(), Interruption() as interruption:
-            for epoch in range(done // steps_per_epoch, num_epochs):
-                batches = epoch_batches(loader, epoch, seed)
-                # What a resumed epoch has seen is drawn again and dropped: that alone leaves
-                # torch's random numbers, those of the user's transforms included, as they were.
-                for _ in range(done % steps_per_epoch * accumulate):
-                    next(batches)
-                for _ in range(done % steps_per_epoch, steps_per_epoch):
-                    started = time.perf_counter()
-                    factor = learning_rate_factor(
-                        done, total_steps, warmup_steps=warmup_steps, decay=decay
-                    )
-                    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                        group["lr"] = rate * factor
-                    micro_batches = list(islice(batches, accumulate))
-                    if not micro_batches:
-                        keep()
-                        raise ValueError(
-                            f"trainloader ended after {done % steps_per_epoch} of the "
-                            f"{steps_per_epoch} steps that len(trainloader) promises; let its "
-                            "length be the number of its batches"
-                        )
-                    with seeded(accelerator, seed, done):
-                        loss = _gradients(
-                            accelerator, net, micro_batches, criterion, path, label_dropout
-                        )
-                    norm = accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
-                    # A float16 scaler skips steps whose gradient overflows; nothing else may.
-                    if not math.isfinite(loss) or not (accelerator.scaler or norm.isfinite()):
-                        keep()
-                        raise FloatingPointError(not_finite(loss, done + 1, directory))
-                    optimizer.step()
-                    optimizer.zero_grad()
-                    average.update_parameters(model)
-                    done += 1
-                    step = Step(
-                        step=done,
-                        total_steps=total_steps,
-                        epoch=epoch,
-                        loss=loss,
-                        learning_rate=float(rates[0] * factor),
-                        images=sum(len(x0) for x0, _ in micro_batches) * accelerator.num_processes,
-                        seconds=time.perf_counter() - started,
-                        averaged_model=average.module,
-                    )
-                    history.append(step)
-                    if done % checkpoint_every == 0 or done == total_steps:
-                        keep()
-                    random_state = torch.get_rng_state()
-                    try:
-                        yield step
-                    except GeneratorExit:
-                        keep()
-                        raise
-                    # What the caller drew shall not change what the data set draws next.
-                    torch.set_rng_state(random_state)
-                    if _any_process(accelerator, interruption.requested):
-                        keep()
-                        raise KeyboardInterrupt(interrupted(done, total_steps, directory))
+        while done < total_steps:
+            started = time.perf_counter()
+            factor = learning_rate_factor(done, total_steps, decay=decay)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            epoch, some = next(batches)
+            with seeded(seed, "step", done, device=device):
+                loss = gradient(net, some, criterion, scaler, dtype, label_dropout)
+            loss = clip_and_check(loss, model, optimizer, scaler, done + 1)
+            with state.changing():  # from here on, the step counts
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad()
+                average.update_parameters(model)
+                done += 1
+                seen, seconds = sum(len(x0) for x0, _ in some), time.perf_counter() - started
+                rate = float(rates[0] * factor)
+                step = Step(done, total_steps, epoch, loss, rate, seen, seconds, average.module)
+                history.append(step)
+            state.save_if_due(done)
+            with torch.random.fork_rng([]):  # what the caller draws must not change the data
+                yield step
     finally:
-        optimizer.zero_grad()
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate
-        model.load_state_dict(average.module.state_dict())
-        # Accelerate's cast of the outputs and the compiled call were for the loop alone. So was its
-        # mark: a marked model would be left alone by the next training, and computed in float32.
-        accelerator.unwrap_model(net, keep_fp32_wrapper=False)
-        model.__dict__.pop("_is_accelerate_prepared", None)
-        if compile:
-            model._compiled_call_impl = None
-        model.eval()
+        try:
+            state.close(done)
+        finally:
+            finish(model, average, optimizer, rates)
 
 
 def diffusion_loss(
@@ -326,8 +218,9 @@ def diffusion_loss(
     *,
     label_dropout: float = 0.0,
     null_label: int | None = None,
+    rows: slice = slice(None),
 ) -> Tensor:
-    """How wrong the network is about the velocity, at a random time for every image.
+    """The error of the predicted velocity, at a random time for every image.
 
     Args:
         net: `forward(xt, t, labels) -> velocity`.
@@ -336,10 +229,12 @@ def diffusion_loss(
         criterion: a loss of (prediction, target).
         path: from data to noise.
         label_dropout: how often a label is replaced by `null_label`, in [0, 1].
-        null_label: the label that says "any class"; None if there is none.
+        null_label: the label that means "any class"; None if there is none.
+        rows: the images that this process computes. Times, noise and dropped labels are drawn for
+            all of them, so the result does not depend on the number of processes.
 
     Returns:
-        what the criterion gives, a tensor ().
+        the value of the criterion, a tensor ().
 
     Source: Lipman et al. 2023, equation 23; Ho & Salimans 2022, algorithm 1 (label dropout).
     """
@@ -351,48 +246,164 @@ def diffusion_loss(
     if null_label is not None:
         dropped = torch.rand(len(x0), device=x0.device) < label_dropout
         labels = torch.where(dropped, null_label, labels)
-    return criterion(net(xt, t, labels), velocity)
+    prediction = net(xt[rows], t[rows], labels[rows]).to(velocity)
+    return criterion(prediction, velocity[rows])
 
 
-def _gradients(
-    accelerator: Accelerator,
+def gradient(
     net: nn.Module,
-    micro_batches: list[tuple[Tensor, Tensor]],
+    batches: list[Batch],
     criterion: Criterion,
-    path: NoisePath,
+    scaler: GradScaler,
+    dtype: torch.dtype,
     label_dropout: float,
-) -> float:
-    """Adds the gradient of the mean loss of some batches to the parameters; returns that loss."""
-    null_label = getattr(accelerator.unwrap_model(net), "null_label", None)
-    # float32, also where the data are float64; float64 for a model that computes in it.
-    dtype = torch.promote_types(torch.float32, next(net.parameters()).dtype)
-    total = torch.zeros((), device=accelerator.device)
-    for k, (x0, labels) in enumerate(micro_batches, start=1):
-        x0, labels = x0.to(accelerator.device), labels.to(accelerator.device)
-        if null_label == 0:  # a model without classes
-            labels = torch.zeros_like(labels)
-        else:
-            check_labels(labels, null_label)
-        check_images(x0, labels)
-        last = k == len(micro_batches)
-        with contextlib.nullcontext() if last else accelerator.no_sync(net):
-            loss = diffusion_loss(
-                net,
-                x0.to(dtype),
-                labels,
-                criterion,
-                path,
-                label_dropout=label_dropout,
-                null_label=null_label,
-            )
-            loss = loss / len(micro_batches)
-            accelerator.backward(loss)
+) -> Tensor:
+    """Adds the gradient of the mean loss of some batches to the weights; returns that loss, ()."""
+    model, weight = unwrapped(net), next(net.parameters())
+    device, full = weight.device, torch.promote_types(torch.float32, weight.dtype)
+    path, null_label = getattr(model, "path", FLOW), getattr(model, "null_label", None)
+    total = torch.zeros((), device=device, dtype=full)
+    for x0, labels in batches:
+        x0, labels = x0.to(device, full), labels.to(device)
+        rows = own_rows(len(x0))
+        share = (rows.stop - rows.start) / len(x0) * num_processes()  # 1 if the slices are equal
+        with torch.enable_grad(), torch.autocast(device.type, dtype, dtype != torch.float32):
+            options = {"label_dropout": label_dropout, "null_label": null_label}
+            loss = diffusion_loss(net, x0, labels, criterion, path, rows=rows, **options)
+            loss = loss * share / len(batches)
+        if loss.ndim:
+            raise ValueError(f"criterion must return one number, got shape {tuple(loss.shape)}")
+        scaler.scale(loss).backward()  # DistributedDataParallel averages over the processes here
         total += loss.detach()
-    return float(accelerator.reduce(total, reduction="mean"))
+    if num_processes() > 1:
+        dist.all_reduce(total)
+    return total / num_processes()
 
 
-def _any_process(accelerator: Accelerator, flag: bool) -> bool:
-    """Whether the flag is up in any process: they must stop at the same step, or wait for ever."""
-    if accelerator.num_processes == 1:
-        return flag
-    return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device)) > 0)
+def own_rows(num_images: int) -> slice:
+    """The part of a batch that this process computes."""
+    if num_images < num_processes():
+        raise ValueError(f"a batch of {num_images} is too small for {num_processes()} processes")
+    start, stop = (num_images * k // num_processes() for k in (rank(), rank() + 1))
+    return slice(start, stop)
+
+
+def clip_and_check(
+    loss: Tensor, model: nn.Module, optimizer: Optimizer, scaler: GradScaler, step: int
+) -> float:
+    """Scales gradients down to length 1 at most; returns the loss if all is finite."""
+    scaler.unscale_(optimizer)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
+    value, length = torch.stack([loss, norm.to(loss)]).tolist()  # the only wait for the GPU
+    # A float16 scaler skips steps whose gradient overflows; nothing else may.
+    if not math.isfinite(value) or not (scaler.is_enabled() or math.isfinite(length)):
+        raise FloatingPointError(
+            f"the loss or its gradient is not finite at step {step} (loss {value}). The model "
+            "holds the averaged weights of the steps before. Continue with precision='no', or "
+            "start again with a lower learning rate."
+        )
+    return value
+
+
+def prepare(
+    model: nn.Module, optimizer: Optimizer, compile: bool
+) -> tuple[nn.Module, torch.device]:
+    """The network to call, on its device, compiled and connected to other processes if asked."""
+    join_processes()
+    device = next(model.parameters()).device
+    if device.type == "cpu":
+        device = best_device()
+    model.to(device)
+    for group in optimizer.param_groups:  # torch refuses to read numpy's numbers from a state
+        group.update({k: v.item() for k, v in group.items() if type(v).__module__ == "numpy"})
+    if optimizer.state:  # what it remembers of the weights moves with them
+        optimizer.load_state_dict(optimizer.state_dict())
+    net = torch.compile(model) if compile else model
+    if num_processes() > 1 and not isinstance(net, DistributedDataParallel):
+        net = DistributedDataParallel(net)
+    return net, device  # type: ignore[return-value]
+
+
+def finish(
+    model: nn.Module, average: nn.Module, optimizer: Optimizer, rates: Sequence[float]
+) -> None:
+    """Leaves the averaged weights in the model, and the optimizer as it was given."""
+    optimizer.zero_grad()
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    model.load_state_dict(average.module.state_dict())
+    model.eval()
+
+
+# Randomness without memory: each epoch and each step has a seed of its own (Karras et al. 2024).
+
+
+def mixed_seed(seed: int, name: str, number: int) -> int:
+    """One seed from three parts; torch's CPU generator keeps 32 of its 56 bits."""
+    text = repr((int(seed), name, int(number)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
+
+
+@contextlib.contextmanager
+def seeded(seed: int, name: str, number: int, *, device: torch.device) -> Iterator[None]:
+    """All random numbers drawn within it follow from these three; those outside do not change."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(mixed_seed(seed, name, number))
+        yield
+
+
+def epoch_batches(loader: Any, epoch: int, seed: int) -> Iterator[Any]:
+    """The batches of an epoch, always the same ones for the same epoch and seed."""
+    if hasattr(loader, "set_epoch"):
+        loader.set_epoch(epoch)
+    number = mixed_seed(seed, "epoch", epoch)
+    torch.manual_seed(number)
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    for part in (loader, batch_sampler, getattr(batch_sampler, "sampler", None)):
+        generator = getattr(part, "generator", None)
+        if isinstance(generator, torch.Generator):  # the user's own, which has a memory
+            generator.manual_seed(number)
+    return iter(loader)
+
+
+def all_batches(
+    model: nn.Module, loader: Any, accumulate: int, seed: int, done: int
+) -> Iterator[tuple[int, list[Batch]]]:
+    """For every step from number `done` on: its epoch and its `accumulate` batches."""
+    num_classes, steps = getattr(model, "null_label", None), math.ceil(len(loader) / accumulate)
+    for epoch in itertools.count(done // steps):
+        batches = epoch_batches(loader, epoch, seed)
+        # What a resumed epoch has seen is drawn again and dropped: that alone leaves torch's random
+        # numbers, those of the user's transforms included, as they were.
+        for _ in range(done % steps * accumulate):
+            next(batches)
+        for step in range(done % steps, steps):
+            some = [check_batch(b, num_classes, step == 0) for b in islice(batches, accumulate)]
+            if not some:
+                raise ValueError(f"trainloader ended after {step} of {steps} steps, see its len()")
+            yield epoch, some
+        done = 0
+
+
+def run_record(
+    model: nn.Module, loader: Any, criterion: Any, optimizer: Optimizer, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What makes a run this one and no other: a state of another run is not resumed from."""
+    num_classes, seed = getattr(model, "null_label", None), settings["seed"]
+    first, again = (check_batch(next(epoch_batches(loader, 0, seed)), num_classes) for _ in "ab")
+    groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    options = {k: v for k, v in getattr(criterion, "__dict__", {}).items() if k[0] != "_"}
+    names = [
+        getattr(x, "__qualname__", type(x).__qualname__) for x in (model, optimizer, criterion)
+    ]
+    return plain_settings(
+        {
+            "model": [names[0], sum(p.numel() for p in model.parameters())],
+            "config": getattr(model, "config", None),
+            "optimizer": [names[1], *groups],
+            "criterion": [names[2], options],
+            # Images that are changed at random by another library than torch differ each time.
+            "data": content_hash(first if torch.equal(first[0], again[0]) else first[1]),
+            **settings,
+        }
+    )

@@ -1,5 +1,9 @@
 """The smallest model and data there are, for the tests of training."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn, optim
 from torch.utils.data import DataLoader, TensorDataset
@@ -43,3 +47,14 @@ def run(model: nn.Module | None = None, epochs: int = 2, **options: object) -> H
 
 def weights_of(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@contextmanager
+def no_file_above(size: int) -> Iterator[None]:
+    """As on a full disk: writing more than this into one file is an OSError."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,97 +1,107 @@
-"""What a batch must be, and how its order and all random numbers follow from a seed.
+"""What a training is given, checked before the first step: the mistakes that people make.
 
-Owns: the checks of what a training is given, `epoch_batches` and `seeded`. Under the loop of
-`training.py`, used in lesson 05. A run can be resumed exactly because nothing in here remembers
-anything: each epoch and each step has a seed of its own (the habit of Karras et al. 2024).
+No lesson builds this; `training_steps` of lesson 05 calls it.
 """
 
-import contextlib
-import hashlib
-import math
-from collections.abc import Iterable, Iterator
+import operator
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.utils.data.distributed import DistributedSampler
+
+NORMALIZE = "after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
 
 
-def check_images(x0: Tensor, labels: Tensor) -> None:
-    """Refuses what would train without complaint and come to nothing."""
-    if x0.ndim != 4 or not x0.is_floating_point() or labels.shape != (len(x0),):
+def check_training(
+    model: nn.Module, loader: Any, criterion: Any, optimizer: Any, *, shares: dict[str, float],
+    counts: dict[str, Any],
+) -> None:  # fmt: skip
+    """Refuses what would train for hours and come to nothing.
+
+    Args:
+        shares: options that must lie in [0, 1], by name.
+        counts: options that must be whole numbers of at least 1, by name.
+
+    Raises:
+        ValueError: says what is wrong and what to do.
+    """
+    for name, count in counts.items():
+        least = 0 if name == "seed" else 1
+        if not hasattr(count, "__index__") or operator.index(count) < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {count!r}")
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} must be in [0, 1], got {share}")
+    if isinstance(criterion, type):
+        raise ValueError(f"criterion is a class: write {criterion.__name__}(), with brackets")
+    if not hasattr(loader, "__len__") or not len(loader):
         raise ValueError(
-            "trainloader must give images (B, C, H, W), floats in [-1, 1], and labels (B,); "
-            f"got {tuple(x0.shape)} {x0.dtype} and {tuple(labels.shape)}"
+            "trainloader must have a length, len(trainloader), and at least one batch (drop_last "
+            "leaves none where there are fewer images than batch_size)"
         )
-    low, high = torch.stack(x0.aminmax()).tolist()
-    if not (low >= -1.01 and high <= 1.01):  # written so that nan is refused
+    if isinstance(getattr(loader, "sampler", None), DistributedSampler):
         raise ValueError(
-            f"images must be in [-1, 1], got [{low:.2f}, {high:.2f}]; "
-            "after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
+            "trainloader must not have a DistributedSampler: give every process the same loader, "
+            "each takes its slice of every batch"
         )
-    if low >= 0 and len(x0) >= 8:  # one picture may be bright all over, eight are not
+    trained = {id(p) for p in model.parameters() if p.requires_grad and not p.is_inference()}
+    if not any(id(p) in trained for group in optimizer.param_groups for p in group["params"]):
         raise ValueError(
-            f"images must be in [-1, 1]; these, from {low:.2f} to {high:.2f}, seem to be in "
-            "[0, 1]: after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
+            "the optimizer holds no parameter of this model that can be trained: make it after the "
+            "model, optim.Adam(model.parameters(), lr=1e-4), and neither freeze all weights nor "
+            "make the model under torch.inference_mode()"
         )
 
 
-def check_labels(labels: Tensor, null_label: int | None) -> None:
-    """Refuses labels that the model has no class for."""
-    if null_label is not None and ((labels < 0) | (labels >= null_label)).any():
+def check_batch(batch: Any, num_classes: int | None, first: bool = True) -> tuple[Tensor, Tensor]:
+    """The images and labels of a batch, the labels as int64.
+
+    Args:
+        num_classes: labels must lie below it; None if the model does not say.
+        first: of its epoch; of later ones that lie on a GPU the values are not checked, because
+            that would wait for it.
+
+    Raises:
+        ValueError: if it is not (images (B, C, H, W) in [-1, 1], labels (B,)).
+    """
+    parts = batch if isinstance(batch, (list, tuple)) else [batch]
+    fits = len(parts) == 2 and all(isinstance(part, Tensor) for part in parts)
+    if not fits or not parts[0].is_floating_point() or parts[0].ndim != 4:
         raise ValueError(
-            f"labels must be in [0, {null_label}), got [{labels.min()}, {labels.max()}]; "
-            "make the model with as many num_classes as the data has"
+            "a batch must be (images (B, C, H, W), floats in [-1, 1], labels (B,)), "
+            f"got {describe(batch)}"
         )
-
-
-def check_optimizer(optimizer: Optimizer, model: nn.Module) -> None:
-    """Refuses an optimizer that would move the weights of another model, and of this one none."""
-    own = {id(p) for p in model.parameters()}
-    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+    x0, labels = parts
+    if labels.shape != (len(x0),) or labels.is_floating_point():
         raise ValueError(
-            "the optimizer holds no parameter of this model; after making a model anew, make its "
-            "optimizer anew: optim.Adam(model.parameters(), lr=1e-4)"
+            f"labels must be integers of shape ({len(x0)},), one for each image, got "
+            f"{describe(labels)}; use labels.long(), and labels.argmax(1) for one-hot labels"
         )
+    labels = labels.long()
+    if first or x0.device.type == "cpu":
+        low, high = torch.stack(x0.aminmax()).tolist()
+        if not (low >= -1.01 and high <= 1.01):  # NaN is refused too
+            raise ValueError(f"images must be in [-1, 1], got [{low:.2f}, {high:.2f}]; {NORMALIZE}")
+        if low >= 0 and len(x0) >= 8:  # one picture may be bright all over, eight are not
+            raise ValueError(
+                f"images must be in [-1, 1]; these seem to be in [0, 1], from {low:.2f} to "
+                f"{high:.2f}: {NORMALIZE}"
+            )
+        if num_classes is not None and not 0 <= labels.min() <= labels.max() < num_classes:
+            raise ValueError(
+                f"labels must be in [0, {num_classes}), got [{labels.min()}, {labels.max()}]; make "
+                "the model with as many num_classes as the data have"
+            )
+    return x0, labels
 
 
-def count_steps(loader: Iterable[Any], accumulate: int) -> int:
-    """How many optimizer steps an epoch has, the last one with fewer batches if they do not fit."""
-    try:
-        batches = len(loader)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise ValueError("trainloader must know its length, len(trainloader)") from error
-    if batches == 0:
-        raise ValueError(
-            "trainloader has no batch: are there fewer images than its batch_size, with drop_last?"
-        )
-    return math.ceil(batches / accumulate)
-
-
-def epoch_batches(loader: Any, epoch: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of an epoch, always the same ones for the same epoch and seed."""
-    if hasattr(loader, "set_epoch"):
-        loader.set_epoch(epoch)
-    number = mixed_seed(seed, "epoch", epoch)
-    torch.manual_seed(number)
-    batch_sampler = getattr(loader, "batch_sampler", None)
-    for part in (loader, batch_sampler, getattr(batch_sampler, "sampler", None)):
-        generator = getattr(part, "generator", None)
-        if isinstance(generator, torch.Generator):  # the user's own remembers, too
-            generator.manual_seed(number)
-    return iter(loader)
-
-
-@contextlib.contextmanager
-def seeded(accelerator: Accelerator, seed: int, step: int) -> Iterator[None]:
-    """All random numbers in here follow from seed, step and process."""
-    devices = [accelerator.device] if accelerator.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(mixed_seed(seed, "step", step, accelerator.process_index))
-        yield
-
-
-def mixed_seed(*parts: object) -> int:
-    """A number that follows from all parts; of its 56 bits torch's CPU generator keeps 32."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=7).digest(), "big")
+def describe(value: Any) -> str:
+    """What something is, in a few words."""
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    if isinstance(value, dict):
+        return f"a dict with the keys {', '.join(map(repr, list(value)[:5]))}"
+    if isinstance(value, (list, tuple)):
+        return f"{len(value)} parts ({'; '.join(describe(part) for part in value[:5])})"
+    return type(value).__name__

@@ -1,8 +1,6 @@
-"""What a training run tells of itself.
+"""What a training run reports: one record for each step, and the history of all of them.
 
-Owns: `Step`, the record that the training loop yields, `History`, which keeps and plots them, and
-`reporter`, which tells of them where there is no terminal for a bar.
-Used in lesson 05.
+Lesson 05 uses `Step` and `History`.
 """
 
 import time
@@ -12,12 +10,12 @@ from typing import Any
 
 from torch import nn
 
-SAY_EVERY = 30.0  # seconds between two lines of a report
+REPORT_SECONDS = 30.0  # between two lines of a report
 
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step, told after the weights and their average have moved.
+    """One optimizer step, after the weights and their average have moved.
 
     Attributes:
         step, total_steps: steps done, this one included, and steps of the whole run.
@@ -25,9 +23,9 @@ class Step:
         loss: mean over the step's batches, as the criterion counts it.
         learning_rate: of the optimizer's first group.
         images: images of this step, over all processes.
-        seconds: wall clock of this step, data and all.
-        averaged_model: the model with the averaged weights, to draw previews with. It is the
-            loop's own: read it, do not change it.
+        seconds: wall clock of this step, including the data.
+        averaged_model: the model with the averaged weights, to draw previews with. It belongs to
+            the loop: read it, do not change it.
     """
 
     step: int
@@ -55,28 +53,28 @@ class History:
     seconds: list[float] = field(default_factory=list)
 
     def append(self, step: Step) -> None:
-        """Keeps what is to be kept of a step."""
-        for kept in fields(self):
-            getattr(self, kept.name).append(getattr(step, kept.name))
+        """Adds a step."""
+        for column in fields(self):
+            getattr(self, column.name).append(getattr(step, column.name))
 
-    def as_dict(self) -> dict[str, list[Any]]:
+    def state_dict(self) -> dict[str, list[Any]]:
         """Five lists of equal length, ready for JSON."""
         return asdict(self)
 
-    def load_dict(self, values: dict[str, list[Any]]) -> None:
-        """The inverse of `as_dict`, in place."""
-        for kept in fields(self):
-            setattr(self, kept.name, list(values[kept.name]))
+    def load_state_dict(self, state: dict[str, list[Any]]) -> None:
+        """The inverse of `state_dict`, in place."""
+        for column in fields(self):
+            setattr(self, column.name, list(state[column.name]))
 
     def __len__(self) -> int:
         return len(self.loss)
 
     def images_seen(self) -> int:
-        """Images trained on, repetitions counted."""
+        """Images trained on, counting repetitions."""
         return sum(self.images)
 
     def recent_loss(self, steps: int = 50) -> float:
-        """The mean loss of the last steps: a single one is mostly luck."""
+        """The mean loss of the last steps; a single one is mostly chance."""
         recent = self.loss[-steps:]
         return sum(recent) / max(1, len(recent))
 
@@ -86,47 +84,42 @@ class History:
         return sum(self.images[-steps:]) / seconds if seconds else 0.0
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws the loss against images seen, as points and as a running mean.
+        """Draws the loss against the images seen, as points and as a running mean.
 
         Args:
             ax: matplotlib axes to draw on; None for new ones.
 
         Returns:
             the axes.
-
-        Raises:
-            ValueError: if there is no step yet.
         """
         import matplotlib.pyplot as plt
         import numpy as np
 
         if not self.loss:
             raise ValueError("there is nothing to plot yet: no step has been taken")
-        if ax is None:
-            _, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
-        seen = np.cumsum(self.images)
-        window = max(1, len(self) // 50)
+        ax = ax or plt.subplots(figsize=(7, 3.5), layout="constrained")[1]
+        seen, window = np.cumsum(self.images), max(1, len(self) // 50)
         mean = np.convolve(self.loss, np.ones(window) / window, mode="valid")
         ax.plot(seen, self.loss, ".", markersize=2, alpha=0.3, label="each step")
         ax.plot(seen[window - 1 :], mean, label=f"mean of {window}")
-        ax.set(xlabel="images seen", ylabel="loss", title="Training loss")
-        # The first steps are far above all others: leave them out of the picture.
+        # The first losses are far above all others: leave them out of the picture.
         ax.set_ylim(0, 1.5 * float(np.quantile(self.loss, 0.9)))
+        ax.set(xlabel="images seen", ylabel="loss", title="Training loss")
         ax.legend()
         return ax
 
 
-def reporter(say: Callable[[str], None]) -> Callable[[Step], None]:
-    """Tells of the first step, of the last one, and now and then of those between."""
-    told = float("-inf")
+def reporter(write: Callable[[str], None]) -> Callable[[Step], None]:
+    """A callback that writes a line now and then, where there is no terminal for a bar."""
+    written = float("-inf")
 
     def report(step: Step) -> None:
-        nonlocal told
+        nonlocal written
         now = time.monotonic()
-        if now - told >= SAY_EVERY or step.step == step.total_steps:
-            told = now
+        if now - written >= REPORT_SECONDS or step.step == step.total_steps:
+            written = now
             speed = step.images / step.seconds
-            say(
+            write(
                 f"step {step.step} of {step.total_steps}: "
                 f"loss {step.loss:.4f}, {speed:.0f} images/s"
             )

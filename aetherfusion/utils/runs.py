@@ -1,177 +1,269 @@
-"""What a training run leaves on disk, so that it can end as if it had never stopped.
+"""A training run on disk: it can be killed at any moment and ends as if it had never stopped.
 
-Owns: saving and loading the state of a run, the soft landing after Ctrl-C, and what is said then.
-Used in lesson 05.
+Lesson 05 uses `RunState`. Its folder holds
+
+    training_state.pt            everything that the next step depends on
+    training_state.previous.pt   the state before that one
+    run.json                     what the run is and who is working on it, for people to read
 """
 
+import contextlib
+import hashlib
 import io
+import json
 import os
+import pickle
+import platform
+import reprlib
 import signal
 import threading
-from collections.abc import Callable
+import time
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from filelock import FileLock, Timeout
 
-from .files import atomic_write
+from .files import atomic_write, check_writable
+from .hardware import num_processes, rank
 
-STATE_FILE = "training_state.pt"
+STATE_FILE, PREVIOUS_FILE = "training_state.pt", "training_state.previous.pt"
+RUN_FILE = "run.json"
+SAVE_SECONDS = 60.0  # a power cut costs at most this much work
 
 
-def save_state(directory: Path, state: dict[str, Any]) -> None:
-    """Writes the state beside the old one and then renames it: there is always a whole one.
+class RunState:
+    """Saves and restores anything that has a `state_dict`.
+
+    >>> state = RunState("runs/mine", {"seed": 0}, model=model, optimizer=optimizer)
+    >>> done = state.load()
+    >>> state.save(done + 1)
 
     Args:
-        directory: made if it is not there.
-        state: tensors, numbers, strings, lists and dictionaries of them.
-
-    Raises:
-        OSError: if it cannot be written (a full disk, say); the last state is still there.
+        folder: where the files are kept; None for nowhere.
+        record: what makes this run this one and no other, ready for JSON; compared on loading.
+        every: steps between two states; one is also written every minute.
+        **parts: objects with `state_dict` and `load_state_dict`.
     """
-    try:
-        with atomic_write(directory / STATE_FILE) as partial, open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-    except (OSError, RuntimeError) as error:
-        raise OSError(
-            f"could not write the training state into {directory}: {error}. "
-            "The last state that was written is still good; make room and run the same again."
-        ) from error
 
+    def __init__(
+        self, folder: str | Path | None, record: dict[str, Any], *, every: int = 500, **parts: Any
+    ) -> None:
+        self.folder = Path(folder or "")
+        self.used, self.writes = folder is not None, folder is not None and rank() == 0
+        self.record, self.every, self.parts = json.loads(json.dumps(record)), every, parts
+        self.owner = {"host": platform.node(), "process": os.getpid(), "since": time.time()}
+        self.lock = FileLock(self.folder / "run.lock", timeout=0)
+        self.saved, self.saved_at, self.consistent = 0, time.monotonic(), True
 
-def check_readable(state: dict[str, Any]) -> None:
-    """Finds out now whether `load_state` could read a state like this one.
+    def load(self) -> int:
+        """Puts the saved state into the parts and returns the number of steps done, 0 if none.
 
-    Raises:
-        ValueError: if it could not; names the part.
-    """
-    for name, part in state.items():
-        buffer = io.BytesIO()
+        Nothing in the file is executed: torch reads tensors and plain values only.
+
+        Raises:
+            ValueError: if the state is damaged or of another run, or if the folder is in use.
+            OSError, MemoryError: if it cannot be read or written for another reason.
+        """
+        found: list[Any] = [None]
+        if self.writes:
+            try:
+                found = [self._open()]
+            except (ValueError, OSError, MemoryError) as error:
+                found = [error]
+        if num_processes() > 1 and self.used:  # the others may not have this disk
+            dist.broadcast_object_list(found)
+        if isinstance(found[0], Exception):
+            raise found[0]
+        if found[0] is not None:
+            for name, part in self.parts.items():
+                if found[0][name]:  # the state of a gradient scaler that is off is empty
+                    part.load_state_dict(found[0][name])
+            self.saved = int(found[0]["done"])
+        return self.saved
+
+    def _open(self) -> dict[str, Any] | None:
+        """Claims the folder and reads the state in it, if it is one of this run."""
+        check_writable(self.folder / STATE_FILE)
+        self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            torch.save(part, buffer)
-            buffer.seek(0)
-            torch.load(buffer, map_location="cpu", weights_only=True)
-        except Exception as error:
+            self.lock.acquire()
+        except Timeout:
+            other = self._owner()
+            if (other.get("host"), other.get("process")) != (platform.node(), os.getpid()):
+                raise ValueError(
+                    f"{self.folder} is in use by process {other.get('process')} on "
+                    f"{other.get('host')}; wait for it to end, or use another checkpoint_dir"
+                ) from None
+        except NotImplementedError:
+            pass  # some network disks have no locks
+        state = read_state(self.folder)
+        before = self.record if state is None else json.loads(state["record"])
+        different = [
+            f"{key} was {reprlib.repr(before.get(key))} and is now {reprlib.repr(value)}"
+            for key, value in self.record.items()
+            if before.get(key) != value
+        ]
+        if different:
             raise ValueError(
-                f"the {name} of this run holds something that a checkpoint cannot: tensors and "
-                "plain values alone are read again, as anything else would have to be run. Leave "
-                "it out, or give no checkpoint_dir"
-            ) from error
+                f"{self.folder} belongs to another run: {'; '.join(different)}. "
+                "Use another checkpoint_dir, or the same settings as before"
+            )
+        with atomic_write(self.folder / RUN_FILE) as partial:
+            partial.write_text(json.dumps({"owner": self.owner, "run": self.record}, indent=1))
+        return state
+
+    def _owner(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads((self.folder / RUN_FILE).read_text())["owner"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return {}
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around everything that turns one step into the next: all of it happens, or none counts.
+
+        Ctrl-C waits until the end. After an error in here nothing is saved any more.
+        """
+        self.consistent = False
+        with deferred_signals():
+            yield
+            self.consistent = True
+
+    def save_if_due(self, done: int) -> None:
+        """Saves after every so many steps, and when the last state is a minute old."""
+        if done % self.every == 0 or time.monotonic() - self.saved_at > SAVE_SECONDS:
+            self.save(done)
+
+    def save(self, done: int) -> None:
+        """Writes the state; the one before it stays as the previous one.
+
+        Raises:
+            OSError: if it cannot be written; says which state is kept.
+        """
+        if not self.writes or not self.consistent or done == self.saved:
+            return
+        path, buffer = self.folder / STATE_FILE, io.BytesIO()
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        torch.save({"record": json.dumps(self.record), "done": done, **state}, buffer)
+        if (owner := self._owner()) and owner != self.owner:
+            return  # this process has begun the run again, and that one saves
+        try:
+            with atomic_write(path) as partial:
+                partial.write_bytes(with_checksum(buffer.getvalue()))
+                if path.exists():
+                    os.replace(path, self.folder / PREVIOUS_FILE)
+        except OSError as error:
+            self.consistent = False  # do not try again at the end
+            kept = f"the state of step {self.saved} is kept" if self.saved else "no state was saved"
+            raise OSError(error.errno, f"{error.strerror} ({kept})") from error
+        self.saved, self.saved_at = done, time.monotonic()
+
+    def close(self, done: int) -> None:
+        """Saves what is not saved yet and frees the folder."""
+        with deferred_signals():
+            try:
+                self.save(done)
+            finally:
+                self.lock.release()
 
 
-def plain(value: Any, others: Callable[[Any], Any] = lambda value: value) -> Any:
-    """The same, with Python's own numbers in the place of numpy's.
+def with_checksum(archive: bytes) -> bytes:
+    """The bytes of `torch.save`, a zip archive, with their SHA-256 as the archive's comment."""
+    digest = hashlib.sha256(archive).hexdigest().encode()
+    return archive[:-2] + len(digest).to_bytes(2, "little") + digest
 
-    Args:
-        others: what to put in the place of anything that is no tensor and no plain value.
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """The last intact state in a folder, or None if there is none.
+
+    Raises:
+        ValueError: if there are states and none is intact.
+        OSError, MemoryError: if one cannot be read for another reason.
     """
+    damaged = None
+    for path in (folder / STATE_FILE, folder / PREVIOUS_FILE):
+        if not path.exists():
+            continue
+        content = path.read_bytes()
+        archive = content[:-66] + bytes(2)
+        if content[-64:] != hashlib.sha256(archive).hexdigest().encode():
+            damaged = damaged or f"{path} is damaged, or was written by an older version"
+            continue
+        try:
+            state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+        except RuntimeError as error:  # how torch says that the memory is full
+            raise MemoryError(f"not enough memory to read {path}, which is intact") from error
+        except pickle.UnpicklingError as error:  # more than tensors and plain values
+            raise ValueError(f"{path} is not a training state of ours") from error
+        if damaged:
+            warnings.warn(f"{damaged}; the run goes on from the state before", stacklevel=2)
+        return state
+    if damaged:
+        raise ValueError(f"{damaged}. Use another checkpoint_dir")
+    return None
+
+
+def planned_steps(folder: str | Path) -> int | None:
+    """How many steps the run in a folder was planned for; None if there is no state in it."""
+    state = read_state(Path(folder))
+    return None if state is None else int(json.loads(state["record"])["total_steps"])
+
+
+def plain_settings(value: Any) -> Any:
+    """Settings as JSON can hold them: objects by their own name or that of their class."""
     if isinstance(value, dict):
-        return {key: plain(part, others) for key, part in value.items()}
-    if isinstance(value, list):
-        return [plain(part, others) for part in value]
-    if isinstance(value, tuple):
-        return tuple(plain(part, others) for part in value)
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        return {str(key): plain_settings(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_settings(part) for part in value]
+    if hasattr(value, "tolist"):  # numbers of numpy and torch
         return value.tolist()
-    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    return others(value)
+    return getattr(value, "name", None) or getattr(value, "__qualname__", type(value).__qualname__)
 
 
-def name_of(thing: Any) -> str:
-    """The name of a class or function, or of the class of anything else: no address in memory."""
-    named = thing if hasattr(thing, "__qualname__") else type(thing)
-    return f"{named.__module__}.{named.__qualname__}"
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")  # Windows lacks some
 
 
-def load_state(directory: Path, run: dict[str, Any]) -> dict[str, Any] | None:
-    """The last state that was saved, or None if there is none.
-
-    Nothing in the file is executed: torch reads tensors and plain values only.
-
-    Args:
-        directory: where the run keeps its state.
-        run: what makes a run this one and no other; compared with what was saved.
-
-    Raises:
-        ValueError: if the file is damaged, or belongs to another run.
-        OSError: if it cannot be read for another reason (a right that is missing, say).
-    """
-    path = directory / STATE_FILE
-    if not path.exists():
-        return None
-    advice = f"Give another checkpoint_dir, or delete {path} to start afresh."
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, Any], None], *, unhandled_only: bool) -> Iterator[None]:
+    before: dict[int, Any] = {}
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        saved = state["run"]
-    except (OSError, MemoryError):  # it may be whole
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is damaged or not a training state. {advice}") from error
-    different = [
-        f"{key} was {saved.get(key)} and is now {value}"
-        for key, value in run.items()
-        if saved.get(key) != value
-    ]
-    if different:
-        raise ValueError(f"{path} belongs to another run: {'; '.join(different)}. {advice}")
-    return state
+        if threading.current_thread() is threading.main_thread():  # others may set no handlers
+            for number in (getattr(signal, name, None) for name in STOP_SIGNALS):
+                present = signal.SIG_IGN if number is None else signal.getsignal(number)
+                if number is not None and (
+                    present is signal.SIG_DFL or (callable(present) and not unhandled_only)
+                ):
+                    before[number] = signal.signal(number, handler)
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
-def epochs_begun(directory: str | Path) -> int | None:
-    """Of how many epochs the run is whose state lies in a folder; None if there is none.
-
-    Raises:
-        ValueError: if the file is damaged.
-    """
-    state = load_state(Path(directory), {})
-    return None if state is None else int(state["run"]["num_epochs"])
-
-
-def not_finite(loss: float, step: int, directory: Path | None) -> str:
-    """What to say when a loss is no number any more."""
-    kept = "The model holds the averaged weights of the steps before"
-    if directory is not None:
-        kept += f", and {directory} the state"
-    return (
-        f"the loss or its gradient is not finite at step {step} (loss {loss}). {kept}. "
-        "Go on from there with precision='no', or start afresh with a lower learning rate."
-    )
+@contextlib.contextmanager
+def deferred_signals() -> Iterator[None]:
+    """Within it, Ctrl-C and other requests to stop wait; they take effect when it ends."""
+    caught: list[int] = []
+    try:
+        with _handled(lambda number, _: caught.append(number), unhandled_only=False):
+            yield
+    finally:
+        for number in dict.fromkeys(caught):
+            signal.raise_signal(number)
 
 
-def interrupted(done: int, total: int, directory: Path | None) -> str:
-    """What to say after Ctrl-C."""
-    if directory is None:
-        return f"stopped after step {done} of {total}; the model holds the averaged weights so far"
-    return f"stopped after step {done} of {total}; run the same again to go on from {directory}"
+@contextlib.contextmanager
+def stop_requests() -> Iterator[None]:
+    """Within it, a closed terminal and a scheduler's signals raise KeyboardInterrupt, as Ctrl-C."""
 
+    def stop(number: int, _: Any) -> None:
+        raise KeyboardInterrupt
 
-class Interruption:
-    """Within this context Ctrl-C (and SIGTERM) wait until the step at hand is done.
-
-    A second Ctrl-C does not wait. Outside the main thread, where signals cannot be caught, it
-    does nothing.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> "Interruption":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._previous.items():
-                signal.signal(number, handler)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
+    with _handled(stop, unhandled_only=True):
+        yield
