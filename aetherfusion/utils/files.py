@@ -1,8 +1,9 @@
-"""Files that are either complete or absent, and the fingerprint of what is in them.
+"""Files that are either complete or absent, and a hash of what they contain.
 
 No lesson builds this. Every file that the package writes goes through `atomic_write`.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -20,8 +21,8 @@ from torch import Tensor
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary name to write to, which becomes `path` if all goes well and is removed if not.
 
-        with atomic_write("loss.json") as partial:
-            partial.write_text("[]")
+    >>> with atomic_write("loss.json") as partial:
+    ...     partial.write_text("[]")
 
     The suffix stays the same, because some libraries choose the format by it.
 
@@ -33,38 +34,26 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        _flush(partial)
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())  # or a power cut could leave an empty file
         os.replace(partial, path)
-        with suppress(OSError):  # Windows cannot open a folder
-            _flush(path.parent)
     except OSError as error:
         if error.errno is None:
             raise
-        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "the disk is full; free some space" if full else error.strerror
+        raise OSError(error.errno, f"cannot write {path}: {reason}") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
-    """Waits until the disk has it, so that a power cut cannot leave an empty file."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def check_writable(path: str | Path) -> None:
-    """Finds out before hours of work whether `path` can be written afterwards.
-
-    Raises:
-        OSError: if it cannot; says why.
-    """
+    """Raises an OSError that says why if `path` cannot be written, before hours of work."""
     path = Path(path).absolute()
     if path.is_dir():
         raise OSError(f"cannot write {path}: it is a folder; add the name of a file")
-    # Missing folders will be made, so ask the nearest one that exists (a dangling link does not).
+    # Missing folders will be created, so ask the nearest one that exists, or a broken link.
     folder = next((parent for parent in path.parents if os.path.lexists(parent)), path.parent)
     try:
         with tempfile.TemporaryFile(dir=folder):
