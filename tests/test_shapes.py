@@ -1,6 +1,4 @@
-"""shapes10: drawn from a seed, balanced, quick, and every class is plain to see."""
-
-from __future__ import annotations
+"""shapes10: drawn from a seed, balanced, quick, and with classes that can be told apart."""
 
 import time
 
@@ -13,7 +11,7 @@ from aetherfusion.utils.shapes import draw_shapes10
 
 
 def ink(images: Tensor) -> Tensor:
-    """Which pixels belong to the figure, (N, H, W) bool: figures are bright, grounds are dark."""
+    """Which pixels belong to the shape, (N, H, W) bool: it is bright on a dark background."""
     return images.amax(1) > 140
 
 
@@ -23,6 +21,17 @@ def test_same_seed_same_images_other_seed_others() -> None:
     assert torch.equal(images, again) and torch.equal(labels, labels_again)
     other, _ = draw_shapes10(40, seed=4)
     assert (images != other).flatten(1).any(1).all(), "an image does not depend on the seed"
+
+
+def test_the_images_stay_the_same() -> None:
+    """Measured results and stored outputs of lessons depend on them."""
+    images, _ = draw_shapes10(20, seed=7)
+    saved = [
+        *([225, 215, 115], [128, 249, 178], [115, 215, 225], [32, 56, 3], [146, 255, 154]),
+        *([124, 245, 185], [115, 213, 226], [16, 49, 9], [48, 0, 44], [13, 23, 69]),
+    ]
+    centres = images[10:, :, 16, 16].int()  # one pixel of each class
+    assert (centres - torch.tensor(saved)).abs().max() <= 1  # another CPU may round differently
 
 
 def test_global_generator_is_left_alone() -> None:
@@ -55,13 +64,6 @@ def test_any_number_and_size(number: int, size: int) -> None:
     assert labels.tolist() == [i % 10 for i in range(number)]
 
 
-def test_bad_requests_are_refused() -> None:
-    with pytest.raises(ValueError, match="num_images must be at least 1, got 0"):
-        draw_shapes10(0)
-    with pytest.raises(ValueError, match="image_size must be at least 8 pixels, got 4"):
-        draw_shapes10(10, image_size=4)
-
-
 def test_quick_enough() -> None:
     start = time.perf_counter()
     load_shapes10(10_000)
@@ -70,7 +72,7 @@ def test_quick_enough() -> None:
 
 
 def test_areas_match_the_closed_forms() -> None:
-    """At 256 pixels the counted area, over the radius squared, is what geometry says."""
+    """At 256 pixels, the counted area over the radius squared is the one of geometry."""
     size, number = 256, 100
     images, labels = draw_shapes10(number, image_size=size)
     scale = torch.rand(number, 9, generator=torch.Generator().manual_seed(0))[:, 2]
@@ -88,10 +90,10 @@ def test_areas_match_the_closed_forms() -> None:
     for name, value in expected.items():
         found = area[labels == SHAPES10_CLASSES.index(name)]
         error = (found / value - 1).abs().max().item()
-        assert error < 0.02, f"{name}: area is {found.mean():.3f} radii squared, not {value:.3f}"
+        assert error < 0.02, f"{name}: the area is {found.mean():.3f}, expected {value:.3f}"
     for name in ("stripes", "checkerboard"):
         share = ink(images)[labels == SHAPES10_CLASSES.index(name)].float().mean((1, 2))
-        assert (share - 0.5).abs().max() < 0.06, f"{name}: half of the picture should be inked"
+        assert (share - 0.5).abs().max() < 0.06, f"{name}: half of the image should be inside"
 
 
 def test_figures_stay_inside_and_stand_out() -> None:
@@ -99,15 +101,15 @@ def test_figures_stay_inside_and_stand_out() -> None:
     figures = labels < SHAPES10_CLASSES.index("stripes")
     inside = ink(images)[figures]
     border = torch.cat([inside[:, 0], inside[:, -1], inside[:, :, 0], inside[:, :, -1]], dim=1)
-    assert not border.any(), "a figure touches the border"
+    assert not border.any(), "a shape touches the border"
 
     luminance = (images.float() * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1)
     for picture, mask in zip(luminance, ink(images), strict=True):
-        assert picture[mask].mean() - picture[~mask].mean() > 50, "figure and ground look alike"
+        assert picture[mask].mean() - picture[~mask].mean() > 50, "the shape does not stand out"
 
 
 def test_both_hands_are_drawn() -> None:
-    """Half of the moons open to the left, so that flips make nothing that is not there already."""
+    """Half of the moons open to the left, so flips make nothing that is not in the data."""
     images, labels = draw_shapes10(4000)
     moons = ink(images)[labels == SHAPES10_CLASSES.index("moon")].float()
     across = torch.arange(32.0)
@@ -119,7 +121,7 @@ def test_both_hands_are_drawn() -> None:
 
 
 def test_classes_are_separable() -> None:
-    """A small convolutional network tells unseen images apart after some seconds of training."""
+    """A small convolutional network classifies unseen images after some seconds of training."""
     torch.manual_seed(0)
     train, test = load_shapes10(3000, seed=0), load_shapes10(500, seed=1)
     network = nn.Sequential(
