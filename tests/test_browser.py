@@ -1,7 +1,7 @@
-"""The widgets where people meet them: Chromium on JupyterLab and on the page of the class-picker.
+"""The widgets in Chromium, in JupyterLab and on the page that `aetherfusion picker` serves.
 
-The shipped model is at work. What the page shows is compared with what the functions make; nothing
-depends on how good its pictures are. Screenshots: $AETHERFUSION_SCREENSHOTS.
+They run the shipped model. What the page shows is compared with what the functions return, so
+nothing depends on how good its images are. Screenshots: $AETHERFUSION_SCREENSHOTS.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ from aetherfusion import load_pretrained
 from aetherfusion.data import to_uint8
 
 DONE = re.compile(r"\d s$")
-FOUR = ("ClassPicker", "DenoisingScrubber", "GuidanceExplorer", "AttentionExplorer")
+WIDGETS = ("ClassPicker", "DenoisingScrubber", "GuidanceExplorer", "AttentionExplorer")
 
 
-class Seen:
+class OnPage:
     """One widget on a page, by the names of its parts."""
 
     def __init__(self, page: Any, number: int = 0) -> None:
         self.page, self.whole = page, page.locator(".aether").nth(number)
-        self.go, self.stop, self.status = self["go"], self["stop"], self["status"]
+        self.go, self.stop = self["generate-button"], self["stop-button"]
+        self.status = self["status"]
 
     def __getitem__(self, part: str) -> Any:
         return self.whole.locator(f".aether-{part}")
@@ -57,7 +58,7 @@ class Seen:
         for _ in range(times):
             self.page.keyboard.press(key)
         # Of quick changes ipywidgets sends the last one only after the kernel has answered the
-        # first; nobody presses Generate in that moment, and the tests shall not either.
+        # first; nobody presses Generate at that moment, and the tests do not either.
         self.page.wait_for_timeout(500)
 
     def reading(self, part: str) -> str:
@@ -87,7 +88,7 @@ class Seen:
         return str(self["code"].locator("input").input_value())
 
 
-def shows_what_its_code_makes(picker: Seen) -> None:
+def shows_what_its_code_makes(picker: OnPage) -> None:
     names = {name: getattr(aetherfusion, name) for name in aetherfusion.__all__}
     images = eval(picker.code(), {**names, "model": load_pretrained()})
     expected = to_uint8(images).permute(0, 2, 3, 1).numpy()  # (N, H, W, C)
@@ -101,12 +102,12 @@ def shows_what_its_code_makes(picker: Seen) -> None:
         assert np.abs(shown.astype(float) - image).mean() < 1, f"picture {i} is another one"
 
 
-# On the page for the room: `aetherfusion picker`
+# On the page that `aetherfusion picker` serves
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Path]]:
-    folder, port = tmp_path_factory.mktemp("room"), free_port()
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Path]]:
+    folder, port = tmp_path_factory.mktemp("picker"), free_port()
     url = f"http://127.0.0.1:{port}/"
     command = ["aetherfusion", "picker", "--no-browser", "--port", str(port)]
     with server(command, port, folder) as process:
@@ -114,15 +115,15 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, P
 
 
 @pytest.fixture(scope="module")
-def picker(room: Any, chromium: Any) -> Iterator[Seen]:
+def picker(site: Any, chromium: Any) -> Iterator[OnPage]:
     with new_page(chromium) as page:
-        page.goto(room[0])
-        page.wait_for_selector(".aether-go")
+        page.goto(site[0])
+        page.wait_for_selector(".aether-generate-button")
         page.errors.clear()  # Voilà tries every extension of JupyterLab and complains of some
-        yield Seen(page)
+        yield OnPage(page)
 
 
-def test_a_class_is_picked_and_appears(picker: Seen, room: Any, screenshots: Path) -> None:
+def test_a_class_is_picked_and_appears(picker: OnPage, site: Any, screenshots: Path) -> None:
     page, image = picker.page, picker["image"]
     expect(picker.status).to_contain_text("Pick a class")
     page.screenshot(path=screenshots / "page-1-open.png")
@@ -140,13 +141,13 @@ def test_a_class_is_picked_and_appears(picker: Seen, room: Any, screenshots: Pat
     page.screenshot(path=screenshots / "page-3-frog.png")
     assert np.abs(pixels(image).astype(float) - before).mean() > 20
     shows_what_its_code_makes(picker)
-    picker["save"].click()
+    picker["save-button"].click()
     expect(picker.status).to_contain_text("frog-seed0.png")
-    saved = Image.open(room[2] / "frog-seed0.png")
+    saved = Image.open(site[2] / "frog-seed0.png")
     assert saved.width > 5 * 32
 
 
-def test_stop_midway(picker: Seen, screenshots: Path) -> None:
+def test_stop_midway(picker: OnPage, screenshots: Path) -> None:
     picker.slide("steps", "End")
     assert picker.reading("steps") == "60"
     picker.go.click()
@@ -165,13 +166,14 @@ def test_stop_midway(picker: Seen, screenshots: Path) -> None:
     expect(picker.stop).to_be_disabled()
 
 
-def test_everything_is_within_reach_of_the_keyboard(picker: Seen) -> None:
+def test_everything_is_within_reach_of_the_keyboard(picker: OnPage) -> None:
     keyboard = picker.page.keyboard
     picker.card("truck").focus()
     keyboard.press("Space")
     expect(picker.card("truck")).to_have_class(re.compile("mod-active"))
     expect(picker.card("frog")).not_to_have_class(re.compile("mod-active"))
-    order = ["card", "number", "guidance", "steps", "sampler", "seed", "new-seed", "go"]
+    order = ["card", "num-samples", "guidance-scale", "steps", "sampler"]
+    order += ["seed", "new-seed-button", "generate-button"]
     reached: list[str] = []
     for _ in range(16):  # a slider has two stops: its handle and its number
         at = picker.page.evaluate(
@@ -179,14 +181,14 @@ def test_everything_is_within_reach_of_the_keyboard(picker: Seen) -> None:
         )
         found = [name for name in at.replace("aether-", "").split() if name in order]
         reached += [name for name in found if name not in reached]
-        if "go" in reached:
+        if "generate-button" in reached:
             break
         keyboard.press("Tab")
     assert reached == order
     picker.slide("steps", "Home")
     picker.slide("steps", "ArrowRight", 5)
     assert picker.reading("steps") == "6"
-    picker.slide("number", "Home")
+    picker.slide("num-samples", "Home")
     expect(picker["code"].locator("input")).to_have_value(re.compile(r"\(model, 1, .*steps=6,"))
     picker.go.focus()
     keyboard.press("Enter")
@@ -195,15 +197,15 @@ def test_everything_is_within_reach_of_the_keyboard(picker: Seen) -> None:
     shows_what_its_code_makes(picker)
 
 
-def test_fifty_random_clicks(picker: Seen, screenshots: Path) -> None:
+def test_fifty_random_clicks(picker: OnPage, screenshots: Path) -> None:
     """No error, no second run, and in the end the picture is the one that was asked for."""
     page, chance = picker.page, random.Random(0)
-    picker.slide("number", "Home")
-    picker.slide("number", "ArrowRight", 3)
+    picker.slide("num-samples", "Home")
+    picker.slide("num-samples", "ArrowRight", 3)
     picker.slide("steps", "Home")
     picker.slide("steps", "ArrowRight", 9)
     cards = [picker["card"].nth(i) for i in range(10)]
-    others = [picker.go] * 4 + [picker.stop, picker["new-seed"], picker["save"]]
+    others = [picker.go] * 4 + [picker.stop, picker["new-seed-button"], picker["save-button"]]
     places = []
     for button in [*cards, *others]:
         box = button.bounding_box()
@@ -215,7 +217,7 @@ def test_fifty_random_clicks(picker: Seen, screenshots: Path) -> None:
         finished += bool(DONE.search(picker.status.inner_text()))
     assert finished, "nothing was ever made: the test tests nothing"
     expect(picker.go).to_be_enabled()
-    assert page.errors == [] and not picker["wrong"].is_visible()
+    assert page.errors == [] and not picker["error"].is_visible()
     chosen = picker.whole.locator(".aether-card button.mod-active")
     expect(chosen).to_have_count(1)
     picker.generate()
@@ -227,19 +229,19 @@ def test_fifty_random_clicks(picker: Seen, screenshots: Path) -> None:
     page.screenshot(path=screenshots / "page-5-after-fifty-clicks.png")
 
 
-def test_a_broken_kernel_says_so(picker: Seen, room: Any, screenshots: Path) -> None:
-    expect(picker["lost"]).to_be_hidden()
+def test_a_broken_kernel_says_so(picker: OnPage, site: Any, screenshots: Path) -> None:
+    expect(picker["disconnected"]).to_be_hidden()
     picker.slide("steps", "End")
     picker.go.click()
     picker.wait_for_step("[1-9].*")
-    kill_kernels(room[1])
-    expect(picker["lost"]).to_be_visible()
-    expect(picker["lost"]).to_contain_text("has stopped")
+    kill_kernels(site[1])
+    expect(picker["disconnected"]).to_be_visible()
+    expect(picker["disconnected"]).to_contain_text("has stopped")
     picker.page.screenshot(path=screenshots / "page-6-broken-kernel.png")
     # As the message advises.
     picker.page.reload()
-    picker.page.wait_for_selector(".aether-go")
-    expect(picker["lost"]).to_be_hidden()
+    picker.page.wait_for_selector(".aether-generate-button")
+    expect(picker["disconnected"]).to_be_hidden()
     picker.slide("steps", "Home")
     picker.generate()
     expect(picker.status).to_have_text(DONE)
@@ -251,7 +253,7 @@ def test_a_broken_kernel_says_so(picker: Seen, room: Any, screenshots: Path) -> 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     folder = tmp_path_factory.mktemp("lab")
-    cells = [f"from aetherfusion.widgets import {name}\n{name}()" for name in FOUR]
+    cells = [f"from aetherfusion.widgets import {name}\n{name}()" for name in WIDGETS]
     (folder / "widgets.ipynb").write_text(notebook(cells))
     with jupyterlab(folder) as address:
         yield address
@@ -266,7 +268,7 @@ def tour(lab: Any, chromium: Any) -> Iterator[Any]:
         yield page
 
 
-def take(widget: Seen, path: Path) -> None:
+def take(widget: OnPage, path: Path) -> None:
     """A screenshot with the widget's cell at the top of the page."""
     cell = widget.whole.locator("xpath=ancestor::div[contains(@class, 'jp-CodeCell')]")
     cell.evaluate("cell => cell.scrollIntoView({block: 'start'})")
@@ -275,8 +277,8 @@ def take(widget: Seen, path: Path) -> None:
 
 
 def test_the_class_picker_in_jupyterlab(tour: Any, screenshots: Path) -> None:
-    picker = Seen(tour, 0)
-    expect(tour.locator("[class^=aether-still] img").first).to_be_hidden()
+    picker = OnPage(tour, 0)
+    expect(tour.locator("[class^=aether-preview] img").first).to_be_hidden()
     picker.card("ship").click()
     before = picker["image"].get_attribute("src")
     picker.generate()
@@ -293,26 +295,26 @@ def test_the_class_picker_in_jupyterlab(tour: Any, screenshots: Path) -> None:
 
 
 def test_the_scrubber_in_jupyterlab(tour: Any, screenshots: Path) -> None:
-    scrubber = Seen(tour, 1)
-    scrubber["choice"].locator("select").select_option("ship")
+    scrubber = OnPage(tour, 1)
+    scrubber["labels"].locator("select").select_option("ship")
     scrubber.generate()
-    expect(scrubber["where"]).to_contain_text("finished")
-    np.testing.assert_array_equal(pixels(scrubber["seen"]), pixels(scrubber["guess"]))
-    sources = {scrubber["seen"].get_attribute("src")}
+    expect(scrubber["caption"]).to_contain_text("finished")
+    np.testing.assert_array_equal(pixels(scrubber["noisy"]), pixels(scrubber["estimate"]))
+    sources = {scrubber["noisy"].get_attribute("src")}
     scrubber.slide("step", "Home")
-    expect(scrubber["where"]).to_contain_text("100% noise")
+    expect(scrubber["caption"]).to_contain_text("t = 1.00")
     for step in range(1, 12):
         scrubber.slide("step", "ArrowRight")
-        expect(scrubber["where"]).to_contain_text(f"step {step} ")
-        sources.add(scrubber["seen"].get_attribute("src"))
+        expect(scrubber["caption"]).to_contain_text(f"step {step} ")
+        sources.add(scrubber["noisy"].get_attribute("src"))
     assert len(sources) == 12, "a step showed the picture of another one"
     take(scrubber, screenshots / "lab-2-scrubber.png")
     scrubber["play"].locator("button").first.click()
-    expect(scrubber["where"]).to_contain_text("finished")
+    expect(scrubber["caption"]).to_contain_text("finished")
 
 
 def test_the_guidance_explorer_in_jupyterlab(tour: Any, screenshots: Path) -> None:
-    explorer = Seen(tour, 2)
+    explorer = OnPage(tour, 2)
     explorer.slide("steps", "ArrowRight")
     explorer["seed"].locator("input").fill("12")
     explorer["seed"].locator("input").press("Enter")
@@ -326,21 +328,21 @@ def test_the_guidance_explorer_in_jupyterlab(tour: Any, screenshots: Path) -> No
 
 
 def test_the_attention_explorer_in_jupyterlab(tour: Any, screenshots: Path) -> None:
-    explorer = Seen(tour, 3)
+    explorer = OnPage(tour, 3)
     cell = explorer["cells"].get_by_role("button", name="row 2, column 5")
-    sources = [explorer["heard"].get_attribute("src")]
+    sources = [explorer["attended"].get_attribute("src")]
     cell.click()
-    expect(explorer["where"]).to_contain_text("Row 2, column 5")
+    expect(explorer["caption"]).to_contain_text("Row 2, column 5")
     # The slider by the keyboard asks for the same.
     assert (explorer.reading("row"), explorer.reading("column")) == ("2", "5")
     for part, name in (("head", "2"), ("block", "3")):
-        sources.append(explorer["heard"].get_attribute("src"))
+        sources.append(explorer["attended"].get_attribute("src"))
         explorer[part].get_by_role("button", name=name, exact=True).click()
-        wait_for_another(explorer["heard"], sources[-1])
-    step = explorer["where"].inner_text()
+        wait_for_another(explorer["attended"], sources[-1])
+    step = explorer["caption"].inner_text()
     explorer.slide("step", "ArrowLeft", 2)
-    expect(explorer["where"]).not_to_have_text(step)
-    explorer["choice"].locator("select").select_option("ship")
+    expect(explorer["caption"]).not_to_have_text(step)
+    explorer["labels"].locator("select").select_option("ship")
     explorer.generate()
     expect(explorer.status).to_contain_text("Done")
     take(explorer, screenshots / "lab-4-attention.png")
@@ -349,24 +351,26 @@ def test_the_attention_explorer_in_jupyterlab(tour: Any, screenshots: Path) -> N
 
 def test_a_broken_kernel_in_jupyterlab(tour: Any, lab: Any, screenshots: Path) -> None:
     for i in range(4):
-        expect(Seen(tour, i)["lost"]).to_be_hidden()
+        expect(OnPage(tour, i)["disconnected"]).to_be_hidden()
     tour.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     kill_kernels(lab[1])
     for i in range(4):
-        expect(Seen(tour, i)["lost"]).to_be_visible()
+        expect(OnPage(tour, i)["disconnected"]).to_be_visible()
     tour.locator(".jp-Dialog").get_by_role("button", name="Ok").click()  # it says so too
-    take(Seen(tour, 0), screenshots / "lab-5-broken-kernel.png")
+    take(OnPage(tour, 0), screenshots / "lab-5-broken-kernel.png")
 
 
 @pytest.mark.usefixtures("tour")  # it has saved it
-def test_a_saved_notebook_shows_the_stills(lab: Any, chromium: Any, screenshots: Path) -> None:
+def test_a_saved_notebook_shows_the_previews(lab: Any, chromium: Any, screenshots: Path) -> None:
     """Opened again, before any cell is run: a picture, and the line that says why."""
     with new_page(chromium) as page:
         open_notebook(page, lab[0], "widgets.ipynb", run=False)
-        stills = page.locator("[class^=aether-still] img")
-        expect(stills).to_have_count(4)
+        previews = page.locator("[class^=aether-preview] img")
+        expect(previews).to_have_count(4)
         for i in range(4):
-            expect(stills.nth(i)).to_have_attribute("alt", re.compile(f"{FOUR[i]}: A still"))
-            expect(stills.nth(i)).to_be_visible()
+            expect(previews.nth(i)).to_have_attribute(
+                "alt", re.compile(f"{WIDGETS[i]}: This is a preview")
+            )
+            expect(previews.nth(i)).to_be_visible()
         expect(page.locator(".jp-OutputArea-child:visible")).to_have_count(4)
         page.screenshot(path=screenshots / "lab-6-saved.png")

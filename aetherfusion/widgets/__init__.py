@@ -1,12 +1,10 @@
-"""Touch a model: pick a class, and watch pictures of it come out of the noise.
+"""Widgets for Jupyter: pick a class, follow an image out of the noise, explore guidance, attention.
+
+No lesson builds these; lessons 02 and 06 build small ones by hand. `panel.py` holds what the four
+have in common, `images.py` encodes images, and `style.css` is the style sheet of them all.
 
 >>> from aetherfusion.widgets import ClassPicker
 >>> ClassPicker()
-
-Owns: four widgets, a file each, and what is behind them: `panel.py` (what they have in common),
-`looks.py` (their style sheet), `background.py` (work that can be stopped) and `stills.py` (pictures
-as bytes). Lessons 02 and 06 build small ones by hand. Each shows itself as the last line of a cell,
-in Jupyter, Colab and Voilà; `aetherfusion picker` makes a page of the first.
 """
 
 from .attention_explorer import AttentionExplorer

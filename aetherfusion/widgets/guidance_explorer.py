@@ -1,23 +1,26 @@
-"""The same noise, every class, more and more guidance.
+"""`GuidanceExplorer`: the same noise, every class, more and more guidance.
 
-Owns: `GuidanceExplorer`. Used beside lesson 06.
+No lesson builds this; it goes with lesson 06.
 """
 
 import html
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data import to_unit
 from ..generation import generate_images
-from ..sampling import Denoiser, SamplerStep
-from .panel import DEFAULTS, Panel
-from .stills import mosaic, png, still
+from ..sampling import Denoiser, SamplerStep, dpmpp_2m
+from .images import encode_png, image_grid, preview
+from .panel import LIMITS, Panel, line, ui, within
+
+MAX_CLASSES = 12
+CELL = 84  # pixels on the page, for one image
 
 
 class GuidanceExplorer(Panel):
-    """Every class from the same noise, at several guidance scales: what does guidance do?
+    """Every class from the same noise at several guidance scales: what does guidance change?
 
     >>> GuidanceExplorer(model)
 
@@ -25,107 +28,75 @@ class GuidanceExplorer(Panel):
         model: a trained `DiffusionTransformerUNet`; None for the pretrained one.
 
     Attributes:
-        rows: of each scale, in their order, images (classes, channels, H, W) in [0, 1].
+        scales: the guidance scale of each row.
+        rows: the images of each row, (classes, channels, H, W) in [0, 1].
     """
 
-    ROWS = 4
-    MOST_CLASSES = 12
-    CELL = 84  # pixels on the page
+    arguments = ("steps", "seed")
+    calls = 4
 
-    def __init__(self, model: nn.Module | None = None) -> None:
-        super().__init__(model)
-        self.names = self.names[: self.MOST_CLASSES]
-        self.scales = self._spaced(1.0, 7.0)
-        # The first sheet is made before anything shows: quickly, so in fewer steps.
-        self.rows = [self._row(scale, {"steps": 8}) for scale in self.scales]
-        if self.ui is not None:
-            self._lay_out(self.ui)
+    def prepare(self) -> None:
+        """Makes the first rows: quickly, so in few steps."""
+        self.names = self.names[:MAX_CLASSES]
+        self.scales = [1.0, 3.0, 5.0, 7.0]
+        self.rows = [self._row(scale, steps=8) for scale in self.scales]
 
-    def _lay_out(self, ui: Any) -> None:
-        self.range = ui.FloatRangeSlider(
-            value=(1.0, 7.0), min=0, max=12, step=0.5, description="Guidance"
-        )
-        self.steps = self.step_numbers(8)
-        self.image = ui.Image(format="png")
-        self.side, head = ui.HTML(), ui.HTML()
-        self.range.add_class("aether-range")
-        self.image.add_class("aether-image")
-        self.steps.add_class("aether-steps")
-        self.go.on_click(lambda _: self.generate())
-        names = "".join(f"<div>{html.escape(name)}</div>" for name in self.names or ("any",))
-        head.value = f'<div class="aether-names">{names}</div>'
-        width = f"{self.CELL * max(1, len(self.names))}px"
-        self.image.layout.width = head.layout.width = width
-        sheet = ui.VBox([head, self.image])
-        controls = [
-            ui.VBox([self.range, self.steps]),
-            ui.VBox([self.seeds(), ui.HBox([self.go, self.halt])]),
-        ]
+    def layout(self) -> list[Any]:
+        """The settings, and below them a table of images."""
+        ends, (low, high) = (self.scales[0], self.scales[-1]), LIMITS["guidance_scale"]
+        self.range = ui.FloatRangeSlider(value=ends, min=low, max=high, description="Guidance")
+        self.range.step = 0.5
+        self.controls["steps"].value = 8
+        self.image, self.side = ui.Image(format="png"), ui.HTML()
+        names = "".join(f"<div>{html.escape(name)}</div>" for name in self.names)
+        head = ui.HTML(f'<div class="aether-names">{names}</div>')
+        self.image.layout.width = head.layout.width = f"{CELL * len(self.names)}px"
         self._show()
-        self.build(
-            self.title("The same noise, every class, more and more guidance"),
-            self.columns(*controls),
-            ui.HBox([self.side, sheet]),
-            self.bar,
-            self.note,
-        )
+        left = ui.VBox([self.range, self.controls["steps"]]).add_class("aether-left")
+        return [
+            ui.HTML(line("The same noise, every class, more and more guidance", "heading")),
+            self.columns(left, self.seed_row, self.buttons),
+            ui.HBox([self.side, ui.VBox([head, self.image])]),
+            self.progress,
+            self.status,
+        ]
 
-    def generate(self) -> None:
-        """Makes the sheet anew, row by row, with what the controls say."""
-        scales = self._spaced(*self.range.value)
-        options = {"seed": self.seed.value, "steps": self.steps.value}
+    def settings(self) -> dict[str, Any]:
+        """What the controls ask for: steps, seed and the guidance scale of each row."""
+        low, high = (within("guidance_scale", end) for end in self.range.value)
+        return {**super().settings(), "scales": torch.linspace(low, high, self.calls).tolist()}
 
-        def work() -> None:
-            self.scales = scales
-            shape = (self.model.channels, self.model.image_size, self.model.image_size)
-            self.rows = [torch.ones(max(1, len(self.names)), *shape) for _ in self.scales]
-            for i, scale in enumerate(self.scales):
-                self.say(f"Row {i + 1} of {len(self.scales)}: guidance {scale:g}")
-                self.rows[i] = self._row(scale, options, lambda step, i=i: advance(step, i))
-                self._show()
-            settings = f"Seed {options['seed']}, {options['steps']} steps, guided all the way."
-            self.say(f"{settings} Guidance 1 is none.")
+    def work(self, settings: dict[str, Any]) -> None:
+        """Makes the table again, row by row."""
+        self.scales = settings.pop("scales")
+        self.rows = [torch.ones_like(row) for row in self.rows]
+        for i, scale in enumerate(self.scales):
+            self.log(f"Row {i + 1} of {len(self.scales)}: guidance {scale:.3g}")
 
-        def advance(step: SamplerStep, i: int) -> None:
-            if self.step_done():
-                self.rows[i] = to_unit(step.xt).cpu()
-                self._show()
+            def show_step(step: SamplerStep, i: int = i) -> None:
+                if self.advance():
+                    self.rows[i] = to_unit(step.xt).cpu()
+                    self._show()
 
-        self.run(work, steps=options["steps"] * len(scales))
+            self.rows[i] = self._row(scale, **settings, callback=show_step)
+            self._show()
+        used = f"Seed {settings['seed']}, {settings['steps']} steps, guided at all times."
+        self.log(f"{used} A guidance scale of 1 means no guidance.")
 
-    def _spaced(self, low: float, high: float) -> list[float]:
-        return [round(float(x), 2) for x in torch.linspace(low, high, self.ROWS)]
-
-    def _row(self, scale: float, options: dict[str, Any], callback: Any = None) -> Tensor:
-        """(classes, channels, H, W): picture i is of class i, and all start at the same noise.
-
-        Guided at all times, unlike the default, so that one sees what guidance does.
-        """
-        sampler = DEFAULTS["sampler"]
+    def _row(self, scale: float, **options: Any) -> Tensor:
+        """(classes, channels, H, W), one image of each class, all from the same noise."""
 
         def from_one_noise(denoise: Denoiser, x: Tensor, times: Tensor, **others: Any) -> Tensor:
-            return sampler(denoise, x[:1].expand_as(x), times, **others)
+            return dpmpp_2m(denoise, x[:1].expand_as(x), times, **others)
 
-        return generate_images(
-            self.model,
-            max(1, len(self.names)),
-            guidance_scale=scale,
-            guidance_interval=(0.0, 1.0),
-            sampler=from_one_noise,
-            callback=callback,
-            **options,
-        )
+        options |= {"sampler": from_one_noise, "guidance_interval": (0.0, 1.0)}
+        return generate_images(self.model, len(self.names), guidance_scale=scale, **options)
 
     def _show(self) -> None:
-        self.image.value = png(mosaic(torch.cat(self.rows), len(self.rows[0])))
-        height = self.CELL * len(self.scales)
-        numbers = "".join(f"<div>{scale:g}</div>" for scale in self.scales)
-        self.side.value = (
-            '<div class="aether-names" style="height:26px">scale</div>'
-            f'<div class="aether-scales" style="height:{height}px">{numbers}</div>'
-        )
+        self.image.value = encode_png(image_grid(torch.cat(self.rows), len(self.names)))
+        scales = "".join(f"<div>{scale:.3g}</div>" for scale in self.scales)
+        self.side.value = f'{line("scale")}<div class="aether-scales">{scales}</div>'
 
-    def picture(self, line: str) -> bytes:
-        """The bytes of a PNG file: the sheet, with `line` below."""
-        names = [f"guidance {scale:g}" for scale in self.scales]
-        return still(self.rows, row_names=names, column_names=self.names or ("any",), line=line)
+    def preview(self, text: str) -> bytes:
+        """The bytes of a PNG file: the table, with `text` below."""
+        return preview(self.rows, self.names, [f"scale {scale:.3g}" for scale in self.scales], text)

@@ -1,17 +1,20 @@
-"""What the four widgets have in common: plain controls, one run at a time, a still for the rest.
+"""`Panel`, the base of all widgets: controls, work in the background, a preview without a kernel.
 
-Owns: `Panel`. Behind the widgets.
-Only controls that ipywidgets 7.7 (Colab) and 8 both have, and no widget manager of another maker.
+No lesson builds this. It uses only controls that ipywidgets 7.7 (Colab) and 8 both have.
 """
 
 import base64
 import html
 import inspect
 import random
+import sys
+import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from importlib import resources
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -19,224 +22,255 @@ from torch import nn
 from ..checkpoint import load_pretrained
 from ..data import CIFAR10_CLASSES
 from ..generation import generate_images
-from .background import Background, Stopped
-from .looks import STYLE
 
-#: Of `generate_images`: defaults are written once, in its signature.
+try:
+    import ipywidgets as ui
+except ImportError:  # then a panel is only its preview
+    ui = None
+
+#: The defaults of `generate_images`, which are written once, in its signature.
 DEFAULTS = {name: p.default for name, p in inspect.signature(generate_images).parameters.items()}
-#: A front end without a kernel cannot show the widget; it shows this picture, which says so.
-NOT_RUNNING = "A still picture: run this cell in a live notebook, and the controls appear."
-NOT_INSTALLED = (
-    "A still picture, as ipywidgets is not installed: python -m pip install ipywidgets, "
-    "restart the kernel and run this cell again."
-)
-LOST = "The kernel behind this has stopped: nothing here answers. Run the cell again, or reload."
-FIRST_CLASS = "horse"  # if there is one: most people name it at once
-MOST_UPDATES = 25  # pictures a second; more would only fill the line to the browser
-SIDE = "304px"  # of a single picture on the page
+#: The lowest and the highest value of a control. A page can send others, so `settings` clamps.
+LIMITS: dict[str, tuple[Any, Any]] = {
+    "num_samples": (1, 20),
+    "steps": (1, 60),
+    "guidance_scale": (0.0, 10.0),
+    "seed": (0, 2**32 - 1),
+}
+SAMPLERS = {"DPM-Solver++ (2M)": "dpmpp_2m", "Heun": "heun", "DDIM": "ddim"}
+FRAMES_PER_SECOND = 25  # more would only fill the connection to the browser
+NO_KERNEL = "This is a preview. Run the cell in a live notebook to get the controls."
+NO_IPYWIDGETS = "This is a preview. Install ipywidgets and restart the kernel to get the controls."
+DISCONNECTED = "The kernel has stopped, so nothing here responds. Run the cell again, or reload."
 
 
 class Panel(ABC):
-    """Controls and pictures around a model; what a cell shows if it ends with one.
+    """Controls and images around a model, shown by a cell that ends with one.
 
-    Those who build on it call `build` with their parts and have a method `picture` that draws
-    the still for pages without a kernel.
+    A subclass lists in `arguments` the arguments of `generate_images` that have a control, and
+    defines `prepare`, `layout`, `work` and `preview`.
 
     Args:
         model: a trained `DiffusionTransformerUNet`; None for the pretrained one.
 
     Attributes:
-        box: the widget to place elsewhere; None where ipywidgets is not installed.
+        controls: the control of each argument, by its name.
+        box: the widget to place elsewhere; None if ipywidgets is not installed.
         error: what went wrong in the last run, or None.
     """
+
+    arguments: ClassVar[tuple[str, ...]] = ("labels", "seed")
+    calls: ClassVar[int] = 1  # of `generate_images` in a run, for the progress bar
 
     def __init__(self, model: nn.Module | None = None) -> None:
         self.model: Any = load_pretrained() if model is None else model
         self.names = class_names(self.model)
-        self.background = Background()
+        self.first_class = "horse" if "horse" in self.names else self.names[0]
+        self.controls: dict[str, Any] = {}
         self.box: Any = None
-        self.error: BaseException | None = None
-        self.ui = _ipywidgets()
-        self._last_update = 0.0
-        if self.ui is None:
-            return
-        ui = self.ui
-        self.go = ui.Button(description="Generate", button_style="primary")
-        self.halt = ui.Button(description="Stop", disabled=True)
-        self.halt.on_click(lambda _: self.background.stop())
-        self.bar = ui.IntProgress(value=0, min=0, max=1, layout={"width": "auto"})
-        self.bar.add_class("aether-bar")
-        self.note = ui.HTML()
-        self.seed = ui.BoundedIntText(value=0, min=0, max=2**32 - 1, description="Seed")
-        self.seed.layout.width = "260px"
-        self.new_seed = ui.Button(description="New seed", layout={"width": "120px"})
-        self.new_seed.on_click(self._draw_seed)
-        self.go.add_class("aether-go")
-        self.halt.add_class("aether-stop")
-        self.note.add_class("aether-status")
-        self.seed.add_class("aether-seed")
-        self.new_seed.add_class("aether-new-seed")
-
-    def build(self, *parts: Any) -> None:
-        """Puts the parts into the box, with the style and the message for a dead kernel."""
-        lost = self.ui.HTML(f'<div role="alert">{LOST}</div>')
-        lost.add_class("aether-lost")
-        style = self.ui.HTML(STYLE)
-        self.box = self.ui.VBox([style, lost, *parts])
-        self.box.add_class("aether")
-        # Where the panel is alive, the still of this same panel is hidden.
-        style.value += f"<style>.{self._still_class()} {{ display: none }}</style>"
-
-    def title(self, words: str) -> Any:
-        """A heading."""
-        return self.ui.HTML(f'<div class="aether-title">{html.escape(words)}</div>')
-
-    def caption(self, words: str) -> Any:
-        """A line above a picture."""
-        return self.ui.HTML(f'<div class="aether-note">{html.escape(words)}</div>')
-
-    def columns(self, left: Any, right: Any) -> Any:
-        """Side by side, or below each other where the page is narrow."""
-        left.add_class("aether-left")
-        right.add_class("aether-right")
-        columns = self.ui.HBox([left, right])
-        columns.add_class("aether-columns")
-        return columns
-
-    def pair(self, left: Any, right: Any) -> Any:
-        """Two pictures side by side."""
-        pair = self.ui.HBox([left, right])
-        pair.add_class("aether-pair")
-        return pair
-
-    def classes(self) -> Any:
-        """A list of the classes; its value is a name, or None for a model without classes."""
-        options: list[Any] = [*self.names] or [("any", None)]
-        return self.ui.Dropdown(options=options, value=self.first_class, description="Class")
-
-    @property
-    def first_class(self) -> str | None:
-        """What is chosen at first."""
-        return FIRST_CLASS if FIRST_CLASS in self.names else next(iter(self.names), None)
-
-    def step_numbers(self, value: int = DEFAULTS["steps"]) -> Any:
-        """A slider for the number of steps."""
-        return self.ui.IntSlider(value=value, min=1, max=60, description="Steps")
-
-    def guidances(self) -> Any:
-        """A slider for the guidance scale."""
-        value = DEFAULTS["guidance_scale"]
-        return self.ui.FloatSlider(value=value, min=0, max=10, step=0.5, description="Guidance")
-
-    def seeds(self) -> Any:
-        """The seed and the button that draws a new one, side by side."""
-        return self.ui.HBox([self.seed, self.new_seed])
-
-    def say(self, words: str, kind: str = "note") -> None:
-        """Shows one line of text; kind is "note" or "wrong"."""
-        self.note.value = (
-            f'<div class="aether-{kind}" role="status">{html.escape(" ".join(words.split()))}</div>'
-        )
-
-    def run(self, work: Callable[[], None], *, steps: int) -> None:
-        """Does `work` while the page stays alive, unless something is being done already.
-
-        Args:
-            work: calls `step_done` after each of its steps; shows its own pictures.
-            steps: how often it will.
-        """
-        if self.background.running:
-            return
-        self.error = None
-        self.go.disabled, self.halt.disabled = True, False
-        self.bar.max, self.bar.value = steps, 0
-        self._last_update = 0.0
-        self.background.start(work, self._ended)
-
-    def step_done(self) -> bool:
-        """Counts a step and stops if asked to; returns whether it is time to show something."""
-        self.background.check()
-        self.bar.value += 1
-        now = time.monotonic()
-        if now - self._last_update < 1 / MOST_UPDATES:
-            return False
-        self._last_update = now
-        return True
-
-    def _ended(self, error: BaseException | None) -> None:
-        if isinstance(error, (Stopped, KeyboardInterrupt)):
-            self.say(f"Stopped after {self.bar.value} of {self.bar.max} steps.")
-        elif error is not None:
-            self.error = error
-            self.say(in_plain_words(error), "wrong")
-        self.go.disabled, self.halt.disabled = False, True
-
-    def _draw_seed(self, _: Any) -> None:
-        self.seed.value = random.randrange(10_000)  # short enough to be read aloud
+        self.error: Exception | None = None
+        self._busy, self._stop = threading.Lock(), threading.Event()
+        # One thread for every run: memory that a thread has used is seldom given to another.
+        self._worker = ThreadPoolExecutor(max_workers=1)
+        self._future: Future[None] | None = None
+        self._last_frame = 0.0
+        self._preview_class = "aether-preview"
+        self.prepare()
+        if ui is not None:
+            self._build()
 
     @abstractmethod
-    def picture(self, line: str) -> bytes:
-        """The bytes of a PNG file: what there is to see, with `line` below."""
+    def prepare(self) -> None:
+        """Makes the first images, before there are controls."""
 
-    def _still_class(self) -> str:
-        return f"aether-still-{self.box.model_id}" if self.box is not None else "aether-still"
+    @abstractmethod
+    def layout(self) -> Sequence[Any]:
+        """The parts of the page, from top to bottom."""
 
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        return name if self.box is not None else f"{name}: {NOT_INSTALLED}"
+    @abstractmethod
+    def work(self, settings: dict[str, Any]) -> None:
+        """Generates and shows images; calls `advance` after every step."""
 
-    def _repr_png_(self) -> bytes:
-        return self.picture(NOT_RUNNING if self.box is not None else NOT_INSTALLED)
+    @abstractmethod
+    def preview(self, text: str) -> bytes:
+        """The bytes of a PNG file: what to show without a kernel, with `text` below."""
+
+    # Controls
+
+    def _build(self) -> None:
+        self.controls = {name: self._control(name) for name in self.arguments}
+        self.generate_button = button("Generate", self.generate, button_style="primary")
+        self.stop_button = button("Stop", self.stop, disabled=True)
+        self.new_seed_button = button("New seed", self._draw_seed)
+        self.seed_row = ui.HBox([self.controls["seed"], self.new_seed_button])
+        self.buttons = ui.HBox([self.generate_button, self.stop_button])
+        self.progress = ui.IntProgress(value=0, min=0, max=1)
+        self.status, self.caption = ui.HTML(), ui.HTML()
+        self.disconnected = ui.HTML(f'<div role="alert">{DISCONNECTED}</div>')
+        parts = self.layout()
+        for name, part in {**vars(self), **self.controls}.items():
+            if isinstance(part, ui.DOMWidget):  # style.css knows it by its name
+                part.add_class(f"aether-{name.replace('_', '-')}")
+        css = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+        style = ui.HTML()
+        self.box = ui.VBox([style, self.disconnected, *parts]).add_class("aether")
+        self._preview_class += f"-{self.box.model_id}"
+        # Where the panel is alive, its own preview is hidden.
+        style.value = f"<style>{css}.{self._preview_class} {{ display: none }}</style>"
+
+    def _control(self, name: str) -> Any:
+        if name == "labels":
+            return ui.Dropdown(options=self.names, value=self.first_class, description="Class")
+        value = DEFAULTS[name]
+        if name == "sampler":
+            options = [*SAMPLERS.items()]
+            return ui.Dropdown(options=options, value=value.__name__, description="Sampler")
+        low, high = LIMITS[name]
+        if name == "seed":
+            return ui.BoundedIntText(value=value, min=low, max=high, description="Seed")
+        if name == "guidance_scale":
+            return ui.FloatSlider(value=value, min=low, max=high, step=0.5, description="Guidance")
+        if name == "steps":
+            return ui.IntSlider(value=value, min=low, max=high, description="Steps")
+        return ui.IntSlider(value=10, min=low, max=high, description="Images")
+
+    def sidebar(self, title: str, *below: Any, **replaced: Any) -> Any:
+        """The left column: a title, the controls (or what replaces them), buttons, and the rest."""
+        parts = {**self.controls, "seed": self.seed_row, **replaced}.values()
+        column = ui.VBox([ui.HTML(line(title, "heading")), *parts, self.buttons, *below])
+        return column.add_class("aether-left")
+
+    def columns(self, left: Any, *right: Any) -> Any:
+        """Two columns side by side, or below each other where the page is narrow."""
+        column = ui.VBox(right).add_class("aether-right")
+        return ui.HBox([left, column]).add_class("aether-columns")
+
+    def pair(self, *images: tuple[str, Any]) -> Any:
+        """Images side by side, each with a caption."""
+        captioned = [ui.VBox([ui.HTML(line(caption)), image]) for caption, image in images]
+        return ui.HBox(captioned).add_class("aether-pair")
+
+    def settings(self) -> dict[str, Any]:
+        """What the controls ask for, within the limits, as arguments of `generate_images`."""
+        return {name: within(name, control.value) for name, control in self.controls.items()}
+
+    def log(self, text: str, *, error: bool = False) -> None:
+        """Shows one line of text."""
+        message = line(text, "error" if error else "text")
+        self.status.value = f'<div role="status">{message}</div>'
+
+    def _draw_seed(self) -> None:
+        self.controls["seed"].value = random.randrange(10_000)  # short enough to be read aloud
+
+    # Work in the background, so that the page can still say that Stop was pressed
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a run."""
+        return self._busy.locked()
+
+    def generate(self) -> None:
+        """Starts a run with what the controls ask for, unless there is one."""
+        settings = self.settings()
+        if not self._busy.acquire(blocking=False):
+            return
+        self._stop.clear()
+        self.error, self._last_frame = None, 0.0
+        self.generate_button.disabled, self.stop_button.disabled = True, False
+        self.progress.value = 0
+        self.progress.max = settings.get("steps", DEFAULTS["steps"]) * self.calls
+        if "google.colab" in sys.modules:
+            # A thread cannot update widgets there (googlecolab/colabtools#3373).
+            self._run(settings)
+        else:
+            self._future = self._worker.submit(self._run, settings)
+
+    def _run(self, settings: dict[str, Any]) -> None:
+        try:
+            self.work(settings)
+        except KeyboardInterrupt:
+            self.log(f"Stopped after {self.progress.value} of {self.progress.max} steps.")
+        except Exception as error:
+            self.error = error.with_traceback(None)  # its frames hold the images
+            self.log(format_error(error), error=True)
+        finally:
+            self._busy.release()
+            self.generate_button.disabled, self.stop_button.disabled = False, True
+
+    def advance(self) -> bool:
+        """Counts a step, or ends the run after Stop; returns whether it is time for a frame."""
+        if self._stop.is_set():
+            raise KeyboardInterrupt  # as if the kernel had been interrupted
+        self.progress.value += 1
+        now = time.monotonic()
+        if now - self._last_frame < 1 / FRAMES_PER_SECOND:
+            return False
+        self._last_frame = now
+        return True
+
+    def stop(self) -> None:
+        """Ends the run after the step that is being computed."""
+        self._stop.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits for the end of the run, at most `timeout` seconds; returns whether it has come."""
+        if self._future is not None:
+            wait([self._future], timeout)
+        return not self.running
+
+    # In a notebook
 
     def _ipython_display_(self, **_: Any) -> None:
-        """The still, for pages without a kernel, and then the widget, whose style hides it."""
+        """Shows the preview, for pages without a kernel, and then the widget, which hides it."""
         from IPython.display import display
 
-        still, name = self._repr_png_(), type(self).__name__
-        alt = f"{name}: {NOT_RUNNING if self.box is not None else NOT_INSTALLED}"
-        page = f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(still).decode()}">'
+        name, hidden = type(self).__name__, self._preview_class
+        reason = NO_IPYWIDGETS if self.box is None else NO_KERNEL
+        png, text = base64.b64encode(self.preview(reason)).decode(), f"{name}: {reason}"
+        page = f'<div class="{hidden}"><img alt="{text}" src="data:image/png;base64,{png}"></div>'
         if self.box is not None:
-            # Where the widget is dead, no "Loading widget..." stays below the still.
+            # Without a kernel, no "Loading widget..." stays below the preview.
             page += (
-                f"<style>.jp-OutputArea-child:has(.{self._still_class()}) + "
+                f"<style>.jp-OutputArea-child:has(.{hidden}) + "
                 ".jp-OutputArea-child:not(:has(.aether)) { display: none }</style>"
             )
-        bundle = {
-            "text/html": f'<div class="{self._still_class()}">{page}</div>',
-            "image/png": base64.b64encode(still).decode(),
-            "text/plain": repr(self),
-        }
-        display(bundle, metadata={"image/png": {"alt": alt}}, raw=True)
+        data: dict[str, Any] = {"text/html": page, "image/png": png, "text/plain": text}
+        display(data, metadata={"image/png": {"alt": text}}, raw=True)
         if self.box is not None:
             view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
-            bundle = {"application/vnd.jupyter.widget-view+json": view, "text/plain": name}  # type: ignore[dict-item]
-            display(bundle, raw=True)
+            data = {"application/vnd.jupyter.widget-view+json": view, "text/plain": name}
+            display(data, raw=True)
 
 
 def class_names(model: Any) -> tuple[str, ...]:
-    """What the classes are called; their numbers, if they have no names."""
-    if model.class_names is not None:
-        return tuple(model.class_names)
-    if model.num_classes == len(CIFAR10_CLASSES):
-        return CIFAR10_CLASSES
-    return tuple(str(i) for i in range(model.num_classes))
+    """The names of a model's classes; their numbers, if it has none."""
+    names = model.class_names or (CIFAR10_CLASSES if model.num_classes == 10 else ())
+    return tuple(names) or tuple(str(i) for i in range(model.num_classes))
 
 
-def in_plain_words(error: BaseException) -> str:
+def within(name: str, value: Any) -> Any:
+    """The value of an argument, moved between its limits if it has any."""
+    low, high = LIMITS.get(name, (None, None))
+    return value if low is None else min(max(low, value), high)  # low for NaN
+
+
+def format_error(error: Exception) -> str:
     """One line about an error, for people who did not write the code."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return "The memory is full. Ask for fewer images."
-    if isinstance(error, OSError) and error.strerror:  # without its "[Errno 28]"
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    words = str(error) or "it did not say why"
+        return "Out of memory. Ask for fewer images."
+    text = getattr(error, "strerror", None) or str(error) or "no message"
     if isinstance(error, (ValueError, OSError, FloatingPointError)):
-        return words[0].upper() + words[1:]
-    return f"Something went wrong inside ({type(error).__name__}): {words}"
+        return text[0].upper() + text[1:]
+    return f"Something went wrong ({type(error).__name__}): {text}"
 
 
-def _ipywidgets() -> Any:
-    try:
-        import ipywidgets
-    except ImportError:
-        return None
-    return ipywidgets
+def line(text: str, kind: str = "text") -> str:
+    """The HTML of a line; style.css knows "text", "heading" and "error"."""
+    return f'<div class="aether-{kind}">{html.escape(text)}</div>'
+
+
+def button(title: str, action: Callable[[], None], **options: Any) -> Any:
+    """A button that calls `action` when it is clicked."""
+    made = ui.Button(description=title, **options)
+    made.on_click(lambda _: action())
+    return made

@@ -1,23 +1,23 @@
-"""One picture on its way, step by step.
+"""`DenoisingScrubber`: follow one image out of the noise, step by step.
 
-Owns: `DenoisingScrubber`. Lesson 06 builds a small one by hand.
+No lesson builds this; lesson 06 builds a small one by hand.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..data import to_unit
 from ..generation import generate_images
 from ..sampling import SamplerStep
-from .panel import SIDE, Panel
-from .stills import png, still
+from .images import encode_png, preview
+from .panel import Panel, line, ui
 
 
 class DenoisingScrubber(Panel):
-    """One picture on its way: what the network sees beside what it takes that for, step by step.
+    """One image at every step: the noisy image, and the network's estimate of the clean one.
 
     >>> DenoisingScrubber(model)
 
@@ -25,107 +25,72 @@ class DenoisingScrubber(Panel):
         model: a trained `DiffusionTransformerUNet`; None for the pretrained one.
 
     Attributes:
-        way: what was seen so far, a (t, xt, x0_hat) for each step, images (channels, H, W) in
-            [0, 1]; the last one, at t = 0, is the finished picture twice.
+        trajectory: a (t, xt, x0_hat) for each step so far, images (channels, H, W) in [0, 1]; the
+            last one, at t = 0, is the finished image twice.
     """
 
-    def __init__(self, model: nn.Module | None = None) -> None:
-        super().__init__(model)
-        self.way: list[tuple[float, Tensor, Tensor]] = []
-        self._walk({"labels": self.first_class}, lambda step: None)
-        if self.ui is not None:
-            self._lay_out(self.ui)
+    arguments = ("labels", "guidance_scale", "steps", "seed")
 
-    def _lay_out(self, ui: Any) -> None:
-        self.choice, self.steps = self.classes(), self.step_numbers()
-        self.guidance = self.guidances()
-        self.step = ui.IntSlider(value=0, min=0, max=len(self.way) - 1, description="Step")
-        self.play = ui.Play(value=0, min=0, max=len(self.way) - 1, interval=350)
-        # In the browser: the button runs on however slowly the kernel answers.
-        self._links = [
-            ui.jslink((self.play, "value"), (self.step, "value")),
-            ui.jslink((self.step, "max"), (self.play, "max")),
-        ]
-        self.seen, self.guess = (ui.Image(format="png", layout={"width": SIDE}) for _ in "ab")
-        self.where = ui.HTML()
-        for name in ("choice", "guidance", "steps", "step", "play", "seen", "guess", "where"):
-            getattr(self, name).add_class(f"aether-{name}")
+    def prepare(self) -> None:
+        """Makes the first image."""
+        self.trajectory: list[tuple[float, Tensor, Tensor]] = []
+        self._record({"labels": self.first_class}, lambda step: None)
+
+    def layout(self) -> list[Any]:
+        """The settings on the left; on the right two images and a slider over the steps."""
+        last = len(self.trajectory) - 1
+        self.step = ui.IntSlider(value=0, min=0, max=last, description="Step")
         self.step.observe(lambda _: self._show(), names="value")
-        self.go.on_click(lambda _: self.generate())
-        left = ui.VBox(
-            [
-                self.title("From noise to picture"),
-                self.choice,
-                self.guidance,
-                self.steps,
-                self.seeds(),
-                ui.HBox([self.go, self.halt]),
-                self.bar,
-                self.note,
-            ]
-        )
-        pair = [
-            ui.VBox([self.caption("what the network sees"), self.seen]),
-            ui.VBox([self.caption("what it takes that for"), self.guess]),
-        ]
-        right = ui.VBox([self.pair(*pair), ui.HBox([self.play, self.step]), self.where])
+        self.play = ui.Play(value=0, min=0, max=last, interval=350)
+        # In the browser, so that Play goes on however slowly the kernel answers.
+        ui.jslink((self.play, "value"), (self.step, "value"))
+        ui.jslink((self.step, "max"), (self.play, "max"))
+        self.noisy, self.estimate = ui.Image(format="png"), ui.Image(format="png")
         self._show()
-        self.build(self.columns(left, right))
+        left = self.sidebar("From noise to image", self.progress, self.status)
+        images = self.pair(
+            ("the noisy image", self.noisy), ("the estimate of the clean image", self.estimate)
+        )
+        return [self.columns(left, images, ui.HBox([self.play, self.step]), self.caption)]
 
-    def generate(self) -> None:
-        """Walks anew with what the controls say; the slider comes along."""
-        wanted = {
-            "labels": self.choice.value,
-            "seed": self.seed.value,
-            "steps": self.steps.value,
-            "guidance_scale": self.guidance.value,
-        }
+    def work(self, settings: dict[str, Any]) -> None:
+        """Generates another image; the slider follows."""
+        self.step.value, self.step.max = 0, settings["steps"]
+        self.log(f"Generating: {settings['labels']}.")
 
-        def along(step: SamplerStep) -> None:
-            if self.step_done():
+        def show_step(step: SamplerStep) -> None:
+            if self.advance():
                 self.step.value = step.index
                 self._show()
 
-        def work() -> None:
-            self.step.value, self.step.max = 0, wanted["steps"]
-            self.say(f"On the way to {wanted['labels'] or 'a picture'}.")
-            self._walk(wanted, along)
-            self.step.value = len(self.way) - 1
-            self._show()
-            self.say("Done. Pull the slider or press play.")
+        self._record(settings, show_step)
+        self.step.value = len(self.trajectory) - 1
+        self._show()
+        self.log("Done. Move the slider or press Play.")
 
-        self.run(work, steps=wanted["steps"])
+    def _record(self, settings: dict[str, Any], callback: Callable[[SamplerStep], None]) -> None:
+        trajectory: list[tuple[float, Tensor, Tensor]] = []
 
-    def _walk(self, wanted: dict[str, Any], along: Callable[[SamplerStep], object]) -> None:
-        way: list[tuple[float, Tensor, Tensor]] = []
+        def record(step: SamplerStep) -> None:
+            self.trajectory = trajectory  # no sooner: a run that fails at once keeps the last one
+            xt, x0_hat = to_unit(step.xt[0]).cpu(), to_unit(step.x0_hat[0]).cpu()
+            trajectory.append((float(step.t), xt, x0_hat))
+            callback(step)
 
-        def keep(step: SamplerStep) -> None:
-            self.way = way  # no sooner: a walk that fails at once leaves the last one
-            way.append((float(step.t), to_unit(step.xt[0]).cpu(), to_unit(step.x0_hat[0]).cpu()))
-            along(step)
-
-        (image,) = generate_images(self.model, 1, **wanted, callback=keep)
-        way.append((0.0, image, image))
+        (image,) = generate_images(self.model, 1, **settings, callback=record)
+        trajectory.append((0.0, image, image))
 
     def _show(self) -> None:
-        # The slider may be ahead of a walk that is under way, or was stopped.
-        i = min(self.step.value, len(self.way) - 1)
-        if i < 0:
-            return
-        t, seen, guess = self.way[i]
-        self.seen.value, self.guess.value = png(seen), png(guess)
-        end = " · the finished picture" if t == 0 else ""
-        self.where.value = (
-            f'<div class="aether-note">step {i} · t = {t:.2f}, which is {t:.0%} noise{end}</div>'
-        )
+        # The slider may be ahead of a run that is under way, or was stopped.
+        i = max(0, min(self.step.value, len(self.trajectory) - 1))
+        t, xt, x0_hat = self.trajectory[i]
+        self.noisy.value, self.estimate.value = encode_png(xt), encode_png(x0_hat)
+        end = ", the finished image" if t == 0 else ""
+        self.caption.value = line(f"step {i} · t = {t:.2f}{end}")
 
-    def picture(self, line: str) -> bytes:
-        """The bytes of a PNG file: eight steps of the way, with `line` below."""
-        n = min(8, len(self.way))
-        picked = [self.way[round(i * (len(self.way) - 1) / max(1, n - 1))] for i in range(n)]
-        return still(
-            [torch.stack([seen for _, seen, _ in picked]), torch.stack([g for *_, g in picked])],
-            row_names=("sees", "guesses"),
-            column_names=[f"t = {t:.2f}" for t, *_ in picked],
-            line=line,
-        )
+    def preview(self, text: str) -> bytes:
+        """The bytes of a PNG file: eight of the steps, with `text` below."""
+        picked = torch.linspace(0, len(self.trajectory) - 1, 8).round().int().unique().tolist()
+        times, *rows = zip(*(self.trajectory[i] for i in picked), strict=True)
+        images = [torch.stack(images) for images in rows]
+        return preview(images, [f"t = {t:.2f}" for t in times], ("noisy", "estimate"), text)
