@@ -19,7 +19,7 @@ from typer import Argument, Option
 from .._version import __version__
 from ..checkpoint import load_model, load_pretrained
 from ..generation import generate_images, label_numbers
-from ..plots import save_images
+from ..plots import check_picture_name, save_images
 from ..utils.files import atomic_write, check_writable, file_stem
 from ..utils.hardware import best_device
 from .doctor import doctor
@@ -59,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         text = getattr(error, "format_message", error.__str__)()  # of usage errors, else of all
         text = re.sub(r"^\[Errno -?\d+\] ", "", " ".join(text.split()))
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in text or not text:
+        if isinstance(error, torch.OutOfMemoryError) or "tried to allocate" in text or not text:
             text = "the memory is full; use a smaller --batch-size, -n or model"
         if isinstance(error, ModuleNotFoundError):
             text += "; python -m pip install 'aetherfusion[notebooks,eval]' installs it"
@@ -119,8 +119,7 @@ def generate(
     number = num_samples or max(10, len(names))
     if output is None:
         output = Path(file_stem(" ".join(names).lower() if len(names) <= 3 else "") + ".png")
-    if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ValueError(f"{output}: the name of a picture must end in .png or .jpg")
+    check_picture_name(output)
     check_writable(output)
     images = _images(model, number, labels, seed, steps, guidance, interval, sampler)
     save_images(images, output, **given(cols=cols, zoom=zoom))

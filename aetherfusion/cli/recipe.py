@@ -31,7 +31,7 @@ from .doctor import EPOCHS, agreed, training_speed
 def train(
     data: Annotated[Literal["cifar10", "shapes10"], Option()] = "cifar10",
     epochs: Annotated[int | None, Option(min=1, help=f"Passes over the data ({EPOCHS}).")] = None,
-    minutes: Annotated[float | None, Option(help="Instead: train for this long.")] = None,
+    minutes: Annotated[float | None, Option(min=0.01, help="Instead: for this long.")] = None,
     batch_size: Annotated[int | None, Option(min=1, help="Images, over all processes.")] = None,
     lr: Annotated[float | None, Option(help="The highest learning rate.")] = None,
     decay: Annotated[float | None, Option(help="The last part of the run, where lr falls.")] = None,
