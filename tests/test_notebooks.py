@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import io
-import math
 import re
 import sys
 from contextlib import redirect_stdout
@@ -14,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-import torch.nn.functional as F
 
 nbformat = pytest.importorskip("nbformat", reason="the notebooks need the extra 'test'")
 
@@ -383,70 +380,3 @@ def test_checks_never_raise_and_never_accept_nonsense(path: Path) -> None:
             with redirect_stdout(said):
                 getattr(room, name)(function)
             assert said.getvalue().startswith("Not yet: "), (name, said.getvalue())
-
-
-def _half_way_times(velocity: Any, noise: torch.Tensor, num_steps: int) -> torch.Tensor:
-    x = noise
-    for i in range(num_steps):
-        x = x - velocity(x, torch.full((len(x),), 1 - (i + 0.5) / num_steps)) / num_steps
-    return x
-
-
-def _all_at_once(net: torch.nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    losses = [F.mse_loss(net(inputs), targets) for inputs, targets in batches]
-    (sum(losses) / len(losses)).backward()
-
-
-def _joined(net: torch.nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    inputs, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    F.mse_loss(net(inputs), targets).backward()
-
-
-def _gradient_by_gradient(
-    net: torch.nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]
-) -> None:
-    """Right, and by another way than the solution's."""
-    total = torch.zeros_like(net.weight)
-    for inputs, targets in batches:
-        loss = F.mse_loss(net(inputs), targets) / len(batches)
-        total += torch.autograd.grad(loss, net.weight)[0]
-    net.weight.grad = total
-
-
-def test_another_right_answer_is_right() -> None:
-    said = io.StringIO()
-    with redirect_stdout(said):
-        import_module("aetherfusion.lessons.training").summed_gradient(_gradient_by_gradient)
-    assert said.getvalue().startswith("Right: ")
-
-
-def _exactly_a_quarter(labels: torch.Tensor, probability: float, null: int) -> torch.Tensor:
-    labels = labels.clone()
-    labels[torch.randperm(len(labels))[: int(probability * len(labels))]] = null
-    return labels
-
-
-def _wrong_turn(code: torch.Tensor) -> torch.Tensor:
-    return 1000 * torch.atan2(code[:, 6], code[:, 7]).abs()
-
-
-def _two_clocks_always(rows: int, columns: int, dim: int) -> float:
-    return sum(math.cos(d * 10_000 ** (-i / 2)) for d in (rows, columns) for i in range(2))
-
-
-@pytest.mark.parametrize(
-    ("room", "check", "wrong", "words"),
-    [
-        ("positional", "read_clocks", _wrong_turn, "position 5900 came out as 383"),
-        ("positional", "grid_dot", _two_clocks_always, "3 rows and 5 columns apart and dim 64"),
-        ("diffusion", "euler", _half_way_times, "the steps begin at 1.00, 0.80, 0.60"),
-        ("training", "summed_gradient", _all_at_once, "more than 4 images were in memory"),
-        ("training", "summed_gradient", _joined, "more than 4 images were in memory"),
-        ("training", "drop_labels", _exactly_a_quarter, "let each label throw for itself"),
-    ],
-)
-def test_checks_name_the_mistake(room: str, check: str, wrong: Any, words: str) -> None:
-    said = io.StringIO()
-    with redirect_stdout(said):
-        getattr(import_module(f"aetherfusion.lessons.{room}"), check)(wrong)
-    assert said.getvalue().startswith("Not yet: ") and words in said.getvalue(), said.getvalue()

@@ -1,210 +1,84 @@
-"""The checks of lesson 02's exercises: they compare with something independent and say what is off.
-
-Owns: `my_attention`, `my_predictions`, `my_local_attention` and `my_merge`.
-"""
+"""The checks of lesson 02, against torch's own attention and arithmetic on paper."""
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import compared, run_check
-
-#: Wrong numbers that people give, and what to say to them.
-Mistakes = dict[float, str]
+from . import Table, draws, exercise
 
 
-def my_attention(function: Callable[..., Any]) -> None:
-    """Attention by matrices: q, k, v, each (B, heads, N, d), to (B, heads, N, d).
-
-    The student's function shall return softmax(q k^T / sqrt(d)) v, every row of the softmax
-    summing to 1.
-    """
-    q, k, v = _queries_keys_values(2, 3, 5, 4)
-    logits = q @ k.mT
-    d = q.shape[-1]
-    weights = (logits / math.sqrt(d)).softmax(-1)
-    wrongs = {
-        "the scale is missing; divide the logits by sqrt(d) before the softmax": (
-            logits.softmax(-1) @ v
-        ),
-        "you divided by d; the spread of a dot product grows with sqrt(d), so divide by that": (
-            (logits / d).softmax(-1) @ v
-        ),
-        "you divided by the square root of N, the number of tokens; d is the width of one head": (
-            (logits / math.sqrt(q.shape[-2])).softmax(-1) @ v
-        ),
-        "you multiplied by sqrt(d); divide by it": (logits * math.sqrt(d)).softmax(-1) @ v,
-        "your weights sum to 1 over the columns; normalise over the last axis": (
-            (logits / math.sqrt(d)).softmax(-2) @ v
-        ),
-        "your weights sum to 1 over the heads; normalise over the last axis": (
-            (logits / math.sqrt(d)).softmax(1) @ v
-        ),
-        "your weights do not sum to 1; the softmax is missing": logits / math.sqrt(d) @ v,
-        "queries and keys are swapped; row i belongs to the one who asks, query i": (
-            (k @ q.mT / math.sqrt(d)).softmax(-1) @ v
-        ),
-        "you divided after the softmax; divide the logits before it": (
-            logits.softmax(-1) / math.sqrt(d) @ v
-        ),
-        "these are the weights; take the weighted mean of the values with them: weights @ v": (
-            weights
-        ),
-    }
-    expected = F.scaled_dot_product_attention(q, k, v)
-    run_check(
-        "your attention equals torch's scaled_dot_product_attention",
-        lambda: function(q.clone(), k.clone(), v.clone()),
-        lambda answer: compared(answer, expected, wrongs),
-    )
-
-
-def my_predictions(function: Callable[..., Any]) -> None:
-    """Four numbers, foreseen before anything runs: a list [a, b, c, d].
-
-    a. N = 4 tokens with equal keys: the weight of each.
-    b. A row of two logits, 0 and ln 3: the second weight.
-    c. A grid of 8x8 cells becomes 16x16: the factor by which the entries of a map grow.
-    d. One head of width 16 with QK-norm: the largest logit that there can be.
-    """
-    keys = torch.randn(1, 5, generator=torch.Generator().manual_seed(0)).expand(4, 5)
-    a = float((torch.randn(5, generator=torch.Generator().manual_seed(1)) @ keys.T).softmax(0)[0])
-    b = float(torch.tensor([0.0, math.log(3)]).softmax(0)[1])
-    c = torch.empty(256, 256).numel() / torch.empty(64, 64).numel()
-    head = F.layer_norm(torch.arange(16.0), (16,))
-    d = float(head @ head / math.sqrt(16))
-    questions: dict[str, tuple[float, Mistakes]] = {
-        "a": (
-            a,
-            {
-                1.0: "the weights of a row sum to 1, and four equal ones share that",
-                0.0: "equal keys give equal logits, and the softmax of equal logits is not zero",
-            },
-        ),
-        "b": (
-            b,
-            {
-                round(math.log(3), 4): "that is the logit; exp of it, over the sum of both exps",
-                3.0: "that is exp of the logit; now divide by the sum of both exps",
-                1.0: "a logit of 0 is no silence: its exp is 1, and counts in the sum",
-                0.5: "the logits differ, and so do the weights; exp(ln 3) over both exps",
-                0.25: "that is the weight of the first one",
-            },
-        ),
-        "c": (
-            c,
-            {
-                4.0: "that is how the number of tokens grows; a map has N x N entries",
-                2.0: "that is how the side grows; count the tokens, then square that",
-                8.0: "count again: the tokens grow by 4, and a map has N x N entries",
-            },
-        ),
-        "d": (
-            d,
-            {
-                16.0: "that is q . k, with both of length sqrt(16); then comes the scale",
-                1.0: "layer_norm gives each entry a spread of 1, so the length is sqrt(d), not 1",
-            },
-        ),
+@exercise(lambda: [draws(3, 2, 3, 5, 6), draws(3, 1, 2, 7, 3), draws(3, 3, 4, 2, 8)])
+def my_attention(q: Tensor, k: Tensor, v: Tensor) -> Table:
+    """your attention equals torch's scaled_dot_product_attention"""
+    (tokens, d), scores, root = q.shape[-2:], q @ k.mT, math.sqrt(q.shape[-1])
+    return F.scaled_dot_product_attention(q, k, v), {
+        "the scale is missing; divide the scores by sqrt(d)": scores.softmax(-1) @ v,
+        "you divided by d; divide by its square root": (scores / d).softmax(-1) @ v,
+        "you divided by sqrt(N); d is the width of a head": (scores / tokens**0.5).softmax(-1) @ v,
+        "you multiplied by sqrt(d); divide by it": (scores * root).softmax(-1) @ v,
+        "the softmax takes the wrong axis": [(scores / root).softmax(i) @ v for i in range(3)],
+        "the softmax is missing; the weights should sum to 1": [scores / root @ v, scores @ v],
+        "queries and keys are exchanged": (scores / root).mT.softmax(-1) @ v,
+        "you divided after the softmax; do it before": scores.softmax(-1) / root @ v,
+        "these are the weights; multiply them by the values": (scores / root).softmax(-1),
     }
 
-    def judge(answer: Any) -> str | None:
-        if not isinstance(answer, (list, tuple)) or len(answer) != len(questions):
-            return f"return a list of {len(questions)} numbers, [a, b, c, d]"
-        off = []
-        for (name, (right, mistakes)), given in zip(questions.items(), answer, strict=True):
-            if given is None:
-                off.append(f"({name}) is still open")
-            elif abs(float(given) - right) > 0.01:
-                hints = (text for value, text in mistakes.items() if abs(given - value) < 0.01)
-                off.append(f"({name}) {next(hints, f'is not {given}')}")
-        return "; ".join(off) or None
 
-    def student() -> Any:
-        answer = function()
-        untouched = isinstance(answer, (list, tuple)) and all(given is None for given in answer)
-        return None if untouched else answer
-
-    run_check("all four predictions hold", student, judge)
-
-
-def my_local_attention(function: Callable[..., Any]) -> None:
-    """Attention to neighbours only: (q, k, v, radius) to (B, heads, N, d).
-
-    Token i shall listen to the tokens j with |i - j| <= radius, and its weights shall sum to 1.
-    """
-    radius = 2
-    q, k, v = _queries_keys_values(2, 2, 7, 4)
-    places = torch.arange(7)
-    apart = (places[:, None] - places[None]).abs()
-    allowed = apart <= radius
-    logits = q @ k.mT / math.sqrt(q.shape[-1])
-
-    def masked(keep: Tensor) -> Tensor:
-        return logits.masked_fill(~keep, -torch.inf).softmax(-1) @ v
-
-    wrongs = {
-        "every token still listens to all of them; the mask has no effect": logits.softmax(-1) @ v,
-        "a logit of 0 is no silence, for exp(0) = 1; fill with minus infinity": (
-            logits.masked_fill(~allowed, 0.0).softmax(-1) @ v
-        ),
-        "your rows no longer sum to 1: you masked after the softmax; mask the logits before it": (
-            logits.softmax(-1) * allowed @ v
-        ),
-        "the neighbours at exactly `radius` are missing; use <=": masked(apart < radius),
-        "you listen one too far; the distance may be `radius` at most": masked(apart <= radius + 1),
-        "your tokens listen to one side only; take the absolute value of i - j": (
-            masked(places[:, None] - places[None] <= radius)
-        ),
-        "your tokens listen to one side alone; take the absolute value of i - j": (
-            masked(places[None] - places[:, None] <= radius)
-        ),
-        "the mask is inverted: the far ones are heard and the near ones silent": masked(
-            apart > radius
-        ),
-        "the scale is missing; divide the logits by sqrt(d)": (
-            (q @ k.mT).masked_fill(~allowed, -torch.inf).softmax(-1) @ v
-        ),
+@exercise(lambda: [()], tolerance=0.01)
+def my_predictions() -> Table:
+    """all four predictions hold"""
+    (query, key), head = draws(2, 5), F.layer_norm(torch.arange(16.0), (16,))
+    a, b = (key.expand(4, 5) @ query).softmax(0)[0], torch.tensor([0, math.log(3)]).softmax(0)[1]
+    c, d = (16 * 16 / (8 * 8)) ** 2, head @ head / math.sqrt(16)
+    return {"(a)": float(a), "(b)": float(b), "(c)": c, "(d)": float(d)}, {
+        "the four weights are equal and sum to 1": [{"(a)": 1.0}, {"(a)": 0.0}],
+        "take exp of both logits and divide by their sum": [{"(b)": math.log(3)}, {"(b)": 3.0}],
+        "a logit of 0 counts with the weight exp(0) = 1": {"(b)": 1.0},
+        "the logits differ, and so do the weights": {"(b)": 0.5},
+        "that is the weight of the first one": {"(b)": 0.25},
+        "count pairs of tokens; a map has an entry for each": [{"(c)": n} for n in (2.0, 4.0, 8.0)],
+        "that is q . k before the scale": {"(d)": 16.0},
+        "each entry has a spread of 1, and so a length of sqrt(d)": {"(d)": 1.0},
     }
-    expected = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
-    run_check(
-        "your tokens listen to their neighbours and to nobody else",
-        lambda: function(q.clone(), k.clone(), v.clone(), radius),
-        lambda answer: compared(answer, expected, wrongs),
-    )
 
 
-def my_merge(function: Callable[..., Any]) -> None:
-    """The heads' answers side by side: (B, heads, N, d) to (B, N, heads * d)."""
-    mixed = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(3))
-    expected = torch.cat(list(mixed.unbind(1)), dim=-1)  # (B, N, heads * d)
-    wrongs = {
-        "this still reshapes in memory order, which gives one token the answers of others; move "
-        "the axis of the tokens before that of the heads first": mixed.reshape(2, 5, 12),
-        "each token has its own entries, but those of the heads are interleaved; keep the d "
-        "entries of one head together": mixed.permute(0, 2, 3, 1).flatten(2),
-        "the tokens are right, and the heads come in reversed order": (
-            mixed.flip(1).transpose(1, 2).flatten(2)
-        ),
-        "you took the mean over the heads; lay them side by side": mixed.mean(1),
-        "you added the heads up; lay them side by side": mixed.sum(1),
-        "the heads still have an axis of their own; flatten the last two": mixed.transpose(1, 2),
-        "you swapped the width and the heads; swap the axes 1 and 2, heads and tokens": (
-            mixed.transpose(1, 3).flatten(2)
-        ),
+@exercise(lambda: [(*draws(3, 2, 2, n, d), r) for n, d, r in ((7, 6, 2), (9, 5, 1), (8, 3, 3))])
+def my_local_attention(q: Tensor, k: Tensor, v: Tensor, radius: int) -> Table:
+    """your tokens listen to their neighbours and to nobody else"""
+    step = torch.arange(q.shape[-2])[:, None] - torch.arange(q.shape[-2])
+    apart, allowed, root = step.abs(), step.abs() <= radius, math.sqrt(q.shape[-1])
+
+    def to(keep: Tensor, fill: float = -torch.inf, scores: Tensor = q @ k.mT / root) -> Tensor:
+        return scores.masked_fill(~keep, fill).softmax(-1) @ v
+
+    late = (q @ k.mT / root).softmax(-1) * allowed @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed), {
+        "the mask has no effect": to(apart >= 0),
+        "a score of 0 has the weight exp(0) = 1; fill with -inf": to(allowed, 0.0),
+        "your rows do not sum to 1; mask before the softmax": late,
+        "the neighbours at distance `radius` are missing": to(apart < radius),
+        "you attend one token too far": to(apart <= radius + 1),
+        "all tokens on one side are there; use abs(i - j)": [
+            to(s <= radius) for s in (step, -step)
+        ],
+        "one side is missing; use abs(i - j)": [to(allowed & (s >= 0)) for s in (step, -step)],
+        "the mask is inverted": to(~allowed),
+        "the token itself is missing": to(allowed & (apart > 0)),
+        "the scale is missing; divide the scores by sqrt(d)": to(allowed, scores=q @ k.mT),
     }
-    run_check(
-        "every token keeps its own answers, one head after the other",
-        lambda: function(mixed.clone()),
-        lambda answer: compared(answer, expected, wrongs),
-    )
 
 
-def _queries_keys_values(*shape: int) -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(2)
-    q, k, v = (1.5 * torch.randn(3, *shape, generator=generator)).unbind()
-    return q, k, v
+@exercise(lambda: [draws(1, 2, 3, 5, 6), draws(1, 3, 2, 4, 7), draws(1, 1, 4, 2, 3)])
+def my_merge(mixed: Tensor) -> Table:
+    """every token keeps its own answers, one head after the other"""
+    right = torch.cat(list(mixed.unbind(1)), dim=-1)  # (B, N, heads * d)
+    return right, {
+        "reshape alone mixes tokens; move the axis of the heads first": mixed.reshape(right.shape),
+        "the heads are interleaved; keep each one together": mixed.permute(0, 2, 3, 1).flatten(2),
+        "the heads come in reversed order": mixed.flip(1).transpose(1, 2).flatten(2),
+        "the heads are added or averaged; lay them side by side": [mixed.mean(1), mixed.sum(1)],
+        "the heads still have an axis of their own": mixed.transpose(1, 2),
+        "you exchanged heads and width, not heads and tokens": mixed.transpose(1, 3).flatten(2),
+    }

@@ -1,168 +1,93 @@
-"""The checks of lesson 05: a learning rate, lost labels, and batches that add up."""
+"""The checks of lesson 05, against formulas, counts and the gradient of one large batch."""
 
 import math
-import weakref
-from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import run_check
+from . import NotYet, Student, Table, draws, exercise
 
 
-def cosine_decay(function: Callable[[int, int], Any]) -> None:
-    """`cosine_decay(step, total_steps)`: half a cosine, from 1 at step 0 down to 0 at the end."""
-    total = 40
-    expected = [(1 + math.cos(math.pi * step / total)) / 2 for step in range(total + 1)]
-
-    def answer() -> list[Any] | None:
-        found = [function(step, total) for step in range(total + 1)]
-        return None if found[0] is None else found
-
-    def judge(found: list[Any]) -> str | None:
-        try:
-            values = [float(value) for value in found]
-        except (TypeError, ValueError):
-            return f"your function gave {found[0]!r}; a number is wanted"
-        if _near(values, expected):
-            return None
-        if _near(values, expected[::-1]):
-            return "it rises from 0 to 1; a decay begins at 1 (step 0) and ends at 0"
-        if _near(values, [2 * e - 1 for e in expected]):
-            return "it ends at -1: the cosine lies between -1 and 1, bring it to between 0 and 1"
-        if _near(values, [(1 + math.cos(2 * math.pi * s / total)) / 2 for s in range(total + 1)]):
-            return "it goes down and comes up again: half a turn is wanted, an angle of pi in all"
-        if _near(values, [1 - step / total for step in range(total + 1)]):
-            return "it is a straight line; half a cosine is level at both ends"
-        if _near(values, [2 * e for e in expected]):
-            return "it begins at 2: 1 + cos lies between 0 and 2, halve it"
-        if abs(values[0] - 1) > 1e-3:
-            return f"at step 0 it is {values[0]:.3f}; it must begin at 1"
-        if abs(values[-1]) > 1e-3:
-            return f"at the last step it is {values[-1]:.3f}; it must end at 0"
-        worst = max(range(total + 1), key=lambda step: abs(values[step] - expected[step]))
-        return (
-            f"at step {worst} of {total} it is {values[worst]:.3f}; "
-            f"half a cosine is at {expected[worst]:.3f} there"
-        )
-
-    run_check("half a cosine from 1 to 0, compared with the formula at 41 steps", answer, judge)
+@exercise(lambda: [(step, n) for n in (40, 7, 100) for step in range(0, n + 1, 3)])
+def cosine_decay(step: int, total_steps: int) -> Table:
+    """half a cosine from 1 to 0, compared with the formula at 41 steps"""
+    turn, double, quarter = (math.cos(f * math.pi * step / total_steps) for f in (1, 2, 0.5))
+    return (1 + turn) / 2, {
+        "it rises from 0 to 1; a decay begins at 1": (1 - turn) / 2,
+        "it ends at -1; bring the cosine from [-1, 1] to [0, 1]": turn,
+        "it falls and rises again; half a turn is an angle of pi": (1 + double) / 2,
+        "it is a straight line": 1 - step / total_steps,
+        "half a cosine is wanted, an angle up to pi": [quarter, (1 + quarter) / 2],
+        "it begins at 2; halve 1 + cos": 1 + turn,
+    }
 
 
-def drop_labels(function: Callable[[Tensor, float, int], Any]) -> None:
-    """`drop_labels(labels, probability, null_label)`: each label lost by a throw of its own."""
-    labels = torch.arange(20_000) % 10
-
-    def answer() -> list[Any] | None:
-        torch.manual_seed(0)
-        found = [function(labels.clone(), 0.25, 10) for _ in range(2)]
-        return None if found[0] is None else found
-
-    def judge(both: list[Any]) -> str | None:
-        found, again = both
-        if not isinstance(found, Tensor) or found.shape != labels.shape:
-            return f"a tensor of shape {tuple(labels.shape)} is wanted, one label an image"
-        if found.dtype != labels.dtype:
-            return f"labels are whole numbers, {labels.dtype}; yours are {found.dtype}"
-        changed = found != labels
-        share = float(changed.float().mean())
-        if changed.any() and bool((found[changed] != 10).any()):
-            wrong = int(found[changed][found[changed] != 10][0])
-            return f"a lost label must become the null label, 10; one of yours became {wrong}"
-        if share == 0.25 and float((again != labels).float().mean()) == 0.25:
-            return (
-                "you lose a quarter exactly, each time: let each label throw for itself, "
-                "so that the number varies"
-            )
-        if share in (0.0, 1.0):
-            return (
-                f"you lost {'all' if share else 'none'} of 20,000 labels, and 25% were to be lost: "
-                "throw for every image by itself, len(labels) numbers and not one"
-            )
-        if abs(share - 0.75) < 0.02:
-            return "you keep 25% and lose 75%; the probability is that of losing a label"
-        if abs(share - 0.25) > 0.02:
-            return f"you lost {share:.1%} of the labels; 25% were to be lost"
-        if torch.equal(found, again):
-            return "called twice, you lose the same labels: a new throw for each label is wanted"
-        return None
-
-    run_check("a quarter of 20,000 labels became the null label, each by itself", answer, judge)
+def _share_lost(student: Student, labels: Tensor, probability: float, null: int) -> float:
+    found, again = (student(labels, probability, null) for _ in range(2))
+    if not isinstance(found, Tensor) or found.shape != labels.shape or found.dtype != labels.dtype:
+        raise NotYet(f"return labels, a tensor of shape {tuple(labels.shape)} and {labels.dtype}")
+    lost = found != labels
+    if bool((found[lost] != null).any()):
+        raise NotYet("a lost label must become `null_label`, and one of yours became another")
+    share = float(lost.double().mean())
+    if share in (0, 1):
+        raise NotYet("you lose all labels or none; draw a number for each")
+    if torch.equal(found, again) or share == (again != labels).double().mean():
+        raise NotYet("you lose the same number of labels each time; draw anew for each label")
+    return share
 
 
-def summed_gradient(
-    function: Callable[[nn.Module, list[tuple[Tensor, Tensor]]], Any],
-) -> None:
-    """`summed_gradient(net, batches)`: leave in `.grad` the gradient of the mean loss of all."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(12, 5, generator=generator)
-    targets = torch.randn(12, 2, generator=generator)
-    batches = [(inputs[i : i + 4], targets[i : i + 4]) for i in (0, 4, 8)]
-    net = nn.Linear(5, 2)
-    expected = torch.autograd.grad(F.mse_loss(net(inputs), targets), net.weight)[0]
-    last = torch.autograd.grad(F.mse_loss(net(inputs[8:]), targets[8:]), net.weight)[0]
-
-    def answer() -> Tensor | str | None:
-        net.zero_grad()
-        calls: list[int] = []  # how many images go in at each
-        stored: weakref.WeakSet[_Stored] = weakref.WeakSet()  # for a backward pass to come
-        held: list[int] = []  # how much of that is there before each call
-
-        def look(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-            calls.append(len(args[0]))
-            held.append(len(stored))
-
-        def store(tensor: Tensor) -> _Stored:
-            stored.add(one := _Stored(tensor))
-            return one
-
-        hook = net.register_forward_pre_hook(look)
-        try:
-            with torch.autograd.graph.saved_tensors_hooks(store, lambda one: one.tensor):
-                given = function(net, batches)
-        finally:
-            hook.remove()
-        if given is not None:
-            return "leave the gradient in net.weight.grad, and return nothing"
-        if net.weight.grad is None and calls:
-            return "net.weight.grad is empty: call backward(), and do not clear afterwards"
-        at_once = max(calls, default=0) > 4 or any(held)
-        found = net.weight.grad
-        if at_once and found is not None and torch.allclose(found, expected, atol=1e-5):
-            return (
-                "the gradient is right, but more than 4 images were in memory at once: call "
-                "backward() for each batch before the next one goes in"
-            )
-        return found
-
-    def judge(found: Tensor | str) -> str | None:
-        if isinstance(found, str):
-            return found
-        if torch.allclose(found, expected, atol=1e-5):
-            return None
-        if torch.allclose(found, 3 * expected, atol=1e-5):
-            return "it is three times too long: each loss is a mean already, divide by len(batches)"
-        if torch.allclose(found, last, atol=1e-5) or torch.allclose(found, last / 3, atol=1e-5):
-            return "only the last batch is in it: do not clear the gradient between the batches"
-        ratio = float((found * expected).sum() / expected.square().sum())
-        if ratio > 0 and torch.allclose(found, ratio * expected, rtol=1e-3, atol=1e-5):
-            return (
-                f"its direction is right, its length {ratio:.3g} times the right one: "
-                "divide each batch's mean by len(batches), and by nothing else"
-            )
-        return "it is not the gradient of the mean squared error over the 12 examples"
-
-    run_check("three batches of 4 give the gradient of one batch of 12", answer, judge)
+@exercise(
+    lambda: [
+        (torch.arange(n) % k, p, k)
+        for n, k, p in ((20_000, 10, 0.25), (9_000, 3, 0.6), (30_000, 7, 0.1))
+    ],
+    run=_share_lost,
+    tolerance=0.08,
+)
+def drop_labels(labels: Tensor, probability: float, null_label: int) -> Table:
+    """a quarter of 20,000 labels became the null label, each by itself"""
+    return probability, {
+        "you keep the share that should be lost": 1 - probability,
+    }
 
 
-class _Stored:
-    """A tensor that waits for its backward pass."""
+def _gradient(student: Student, net: nn.Linear, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
+    sizes, waiting, weight = [len(x) for x, _ in batches], [0], net.weight.detach().clone()
 
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+    def look(_: nn.Module, args: tuple[Tensor], out: Tensor) -> None:
+        if len(args[0]) > max(sizes) or waiting[0]:
+            raise NotYet("more than one batch is in memory at once; call backward() after each")
+        waiting[0] += out.requires_grad
+        if out.requires_grad:
+            out.register_hook(lambda _: waiting.__setitem__(0, 0))
+
+    with net.register_forward_hook(look):
+        student(net, batches, returns=False)
+    if net.weight.grad is None or not torch.equal(net.weight, weight):
+        raise NotYet("leave the gradient in net.weight.grad, and the weights as they are")
+    return net.weight.grad
 
 
-def _near(values: list[float], expected: list[float]) -> bool:
-    return max(abs(v - e) for v, e in zip(values, expected, strict=True)) < 1e-3
+def _batches(num: int, size: int, width: int) -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
+    data, targets = draws(num, size, width), draws(num, size, 2)
+    return nn.Linear(width, 2), list(zip(data, targets, strict=True))
+
+
+@exercise(lambda: [_batches(3, 4, 5), _batches(4, 3, 7), _batches(2, 5, 3)], run=_gradient)
+def summed_gradient(net: nn.Linear, batches: list[tuple[Tensor, Tensor]]) -> Table:
+    """three batches of 4 give the gradient of one batch of 12"""
+    inputs, targets = map(torch.cat, zip(*batches, strict=True))
+    parts = [torch.autograd.grad(F.mse_loss(net(x), y), net.weight)[0] for x, y in batches]
+    right, num = torch.autograd.grad(F.mse_loss(net(inputs), targets), net.weight)[0], len(batches)
+    return right, {
+        "the losses are means already; divide each by len(batches)": num * right,
+        "only one batch is in it; do not clear the gradient": [
+            parts[i] / k for i in (0, -1) for k in (1, num)
+        ],
+        "divide by len(batches) once, and by nothing else": right / num,
+        "divide by the number of batches, not of images": [
+            num * right / n for n in (len(inputs), len(batches[0][0]))
+        ],
+    }
