@@ -174,6 +174,20 @@ def test_one_epoch_shows_every_image_once_and_replays_with_the_seed() -> None:
     assert not torch.equal(seen, dataset.images), "the images were not shuffled"
 
 
+def test_a_batch_is_read_at_once() -> None:
+    class Counted(ImageTensors):
+        reads = 0
+
+        def batch(self, indices: object) -> tuple[torch.Tensor, torch.Tensor]:
+            self.reads += 1
+            return super().batch(indices)  # type: ignore[arg-type]
+
+    stored = some_images(48)
+    dataset = Counted(stored.images, stored.labels, stored.class_names)
+    assert len(list(make_loader(dataset, 16))) == dataset.reads == 3
+    assert len(list(make_loader(Subset(dataset, range(32)), 16))) == dataset.reads - 3 == 2
+
+
 def folder_of_images(folder: Path, dataset: ImageTensors) -> ImageFolder:
     for i, (image, label) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
         place = folder / dataset.class_names[label]

@@ -81,7 +81,7 @@ def test_hash_notices_every_change() -> None:
     flipped.view(torch.int32)[1, 2] ^= 1  # the last bit of the last number
     values = [
         *(weights, flipped, weights.reshape(3, 2), weights.double(), weights.view(torch.int32)),
-        *([weights, flipped], [flipped, weights], [[weights], flipped], [weights, [flipped]]),
+        *([weights, flipped], [flipped, weights], [[weights], flipped], [[weights, flipped]]),
         *({"a": weights}, {"b": weights}, {"a": weights, "b": 1}, {"a": {"b": weights}}),
         *(1, 1.0, "1", True, None, [], {}, [1, 23], [12, 3], ["1, 2"], ["1", "2"], torch.ones(0)),
     ]
@@ -96,6 +96,8 @@ def test_hash_is_of_the_values_only() -> None:
     assert transposed.stride() != weights.stride()
     expected = content_hash({"a": [weights, 1]})
     assert content_hash({"a": (transposed.clone().requires_grad_(), 1)}) == expected
+    line = weights.flatten()
+    assert content_hash(line[::2]) == content_hash(line[::2].clone())
     assert content_hash(torch.tensor(1.0)) != content_hash(torch.tensor([1.0]))
 
 

@@ -50,12 +50,12 @@ def test_figure_shows_the_images_in_rows() -> None:
 
 @pytest.mark.parametrize("titles", [["0", "1", "2"], (0, 1, 2), torch.arange(3), range(3)])
 def test_titles_are_above_their_images(titles: object) -> None:
-    images = torch.zeros(3, 1, 8, 8)
+    images = torch.zeros(3, 1, 8, 14)
     figure = image_figure(images, cols=2, titles=titles)
     figure.canvas.draw()
     grid, (ax,) = shown(figure).amin(0), figure.axes
     assert [text.get_text() for text in ax.texts] == ["0", "1", "2"]
-    assert (grid == 0).sum() == 3 * 64, "the titles hide nothing"
+    assert (grid == 0).sum() == 3 * 8 * 14, "the titles hide nothing"
     for text in ax.texts:
         box = ax.transData.inverted().transform(text.get_window_extent().get_points())
         (left, bottom), (right, top) = box.round().astype(int).tolist()
