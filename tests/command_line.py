@@ -22,7 +22,6 @@ from aetherfusion import (
 from aetherfusion.cli import main
 
 PACKAGE = Path(aetherfusion.__file__).parent
-PRETRAINED = PACKAGE / "weights" / "cifar10.safetensors"
 TINY = ["--embedding-dim", "8", "--num-heads", "2", "--depth", "1"]
 #: Two steps of a tiny model on forty drawn images.
 TRAIN = ["train", "--data", "shapes10", "--num-images", "40", "--batch-size", "20", *TINY]
