@@ -1,66 +1,72 @@
-"""A model in one file: its weights, and how it was made, readable by anyone.
+"""Model files: weights, configuration and notes in one safetensors file with a checksum.
 
-Owns: `save_model`, `load_model` and `load_pretrained`. Used from lesson 00 on.
-The file is a safetensors one. Its header is JSON and holds the configuration; nothing in it is
-executed when it is read.
+No lesson builds this, and there are no equations; lessons from 00 on use `load_pretrained`.
+The header is JSON that anyone can read, and nothing in a file is executed.
 """
 
 import json
-from importlib.resources import as_file, files
+import re
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
+from .diffusion import PATHS
 from .model import DiffusionTransformerUNet
-from .utils.files import atomic_write
+from .utils.files import atomic_write, content_hash
+from .utils.hardware import unwrapped
 
 FORMAT = "aetherfusion-1"
+DTYPES = {torch.float32, torch.float16, torch.bfloat16}
+WRAPPER = re.compile(r"\b(_orig_mod|module)\.")  # what torch.compile and DDP add to names
+Loaded = tuple[DiffusionTransformerUNet, dict[str, Any]]
 
 
 def save_model(
-    model: DiffusionTransformerUNet,
+    model: nn.Module,
     path: str | Path,
     *,
     dtype: torch.dtype = torch.float32,
     notes: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes a model to a safetensors file, beside it first and then renamed.
+    """Writes a model to a file that `load_model` reads; the file is complete or absent.
 
     >>> save_model(model, "horses.safetensors", notes={"images_seen": 1_000_000})
 
     Args:
-        model: what to save; its `config` goes into the header. The noise path is the caller's to
-            remember, or to note, if it is not the default.
-        path: the file, which is replaced if it is there.
-        dtype: of the weights in the file; float16 halves it.
-        notes: anything worth knowing, for the header; must fit into JSON.
-
-    Returns:
-        the path.
+        model: a `DiffusionTransformerUNet`, also inside torch.compile or DistributedDataParallel.
+        dtype: of the weights in the file: float32, bfloat16 or float16 (half the size).
+        notes: anything worth knowing that JSON can hold; numbers may be NumPy's or torch's.
 
     Raises:
-        OSError: if it cannot be written; what was there before is still there.
+        ValueError: before anything is written, for a model, a dtype or notes that would not load.
+        OSError: if the file cannot be written; what was there before is unchanged.
     """
-    path = Path(path)
-    model = getattr(model, "_orig_mod", model)  # what torch.compile(model) wraps
+    path, model, notes = Path(path), unwrapped(model), notes or {}
+    noise_path: Any = model.path
+    if PATHS.get(noise_path.name) != noise_path:
+        raise ValueError(f"a file knows the paths {', '.join(PATHS)}, not this {noise_path.name!r}")
+    dumps = json.JSONEncoder(default=methodcaller("item"), allow_nan=False).encode
+    for key, value in notes.items():
+        try:
+            dumps({key: value})
+        except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"JSON cannot hold notes[{key!r}], a {type(value)}") from error
+    config = {**model.config, "path": noise_path.name}  # type: ignore[dict-item]
+    header = {"format": FORMAT, "config": dumps(config), "notes": dumps(notes)}
     weights = {
-        name: value.detach().to("cpu", dtype).contiguous()
+        WRAPPER.sub("", name): value.detach().to("cpu", dtype).contiguous()
         for name, value in model.state_dict().items()
     }
-    header = {
-        "format": FORMAT,
-        "config": json.dumps(model.config),
-        "notes": json.dumps(notes or {}),
-    }
-    try:
-        with atomic_write(path) as partial:
-            # Not `save_file`: what that writes nobody else on the machine may read.
-            partial.write_bytes(save(weights, metadata=header))
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"could not write the model to {path}: {error}") from error
+    _build(header, weights)
+    header["sha256"] = content_hash(sorted({**header, **weights}.items()))
+    with atomic_write(path) as partial:  # other users could not read what `save_file` writes
+        partial.write_bytes(save(weights, metadata=header))
     return path
 
 
@@ -69,71 +75,76 @@ def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Diffu
 
     >>> model = load_model("horses.safetensors")
 
-    Args:
-        path: the file.
-        device: where the model shall be.
-
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is cut short, is of another kind, or does not fit its own header.
-        OSError: if it cannot be read for another reason (a right that is missing, say).
+        ValueError: if the file is cut short, damaged, altered or of another kind.
+        OSError: if it cannot be read; FileNotFoundError if there is none.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no model at {path}; save_model writes one")
-    with open(path, "rb"):
-        pass  # what keeps it from being read says so here in words of its own
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is cut short or is no safetensors file ({error}); copy or download it again"
-        ) from error
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is a safetensors file of another kind: its header says format "
-            f"{header.get('format')!r}, not {FORMAT!r}, which save_model writes"
-        )
-    try:
-        model = DiffusionTransformerUNet(**json.loads(header["config"]))
-        model.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"the weights in {path} do not fit its header: {reason}") from error
-    return model.to(device).eval()
+    return _read(Path(path))[0].to(device)
 
 
 def read_notes(path: str | Path) -> dict[str, Any]:
-    """What `save_model` was told to note in the header of a file."""
-    with safe_open(Path(path), framework="pt") as file:
-        return json.loads((file.metadata() or {}).get("notes", "{}"))
+    """The notes that `save_model` wrote into a file; errors as for `load_model`."""
+    return _read(Path(path))[1]
 
 
 def load_pretrained(
     name: str = "cifar10", *, device: torch.device | str = "cpu"
 ) -> DiffusionTransformerUNet:
-    """A trained model that came with the package; no network is needed.
+    """A trained model of the package, see `weights/README.md`; needs no network.
 
     >>> model = load_pretrained()
-
-    Args:
-        name: "cifar10", ten classes of 32x32 pictures; its card is `weights/README.md`.
-        device: where the model shall be.
 
     Raises:
         ValueError: if there is none of that name.
     """
-    folder = files("aetherfusion") / "weights"
-    entries = folder.iterdir() if folder.is_dir() else ()
-    known = sorted(
-        entry.name.removesuffix(".safetensors")
-        for entry in entries
-        if entry.name.endswith(".safetensors") and entry.name != "judge.safetensors"
-    )
+    found = sorted((Path(__file__).parent / "weights").glob("*.safetensors"))
+    known = {file.stem: file for file in found if file.stem != "judge"}
     if name not in known:
-        there_is = f"there is {', '.join(known)}" if known else "the package came without any"
-        raise ValueError(f"there is no pretrained model {name!r}; {there_is}")
-    with as_file(folder / f"{name}.safetensors") as path:
-        return load_model(path, device=device)
+        raise ValueError(f"there is no pretrained model {name!r}; there is {', '.join(known)}")
+    return load_model(known[name], device=device)
+
+
+def _read(path: Path) -> Loaded:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no model at {path}; save_model writes one")
+    open(path, "rb").close()  # without permission its error is clearer than safe_open's
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _build(file.metadata() or {}, {k: file.get_tensor(k) for k in file.keys()})  # noqa: SIM118
+    except (SafetensorError, ValueError) as error:
+        hint = "is cut short or is no safetensors file of save_model; copy or download it again"
+        raise ValueError(f"{path} {hint} ({error})") from error
+
+
+def _build(header: dict[str, str], weights: dict[str, Tensor]) -> Loaded:
+    """Everything is checked and all sizes are compared before memory is allocated."""
+    if header.get("format") != FORMAT:
+        raise ValueError(f"it is a safetensors file of another kind: format {header.get('format')}")
+    for name, value in weights.items():
+        if value.dtype not in DTYPES or not value.sum(dtype=torch.float64).isfinite():
+            raise ValueError(f"{name} ({value.dtype}) is not finite float32, float16 or bfloat16")
+    try:
+        saved = header.pop("sha256", None)  # older files have none
+        actual = None if saved is None else content_hash(sorted({**header, **weights}.items()))
+        if saved != actual or header.keys() - {"format", "config", "notes"}:
+            raise ValueError("its checksum says that something was altered")
+        config, notes = json.loads(header["config"]), dict(json.loads(header.get("notes", "{}")))
+        names, path = config.pop("class_names", None), PATHS[config.pop("path", "flow")]
+        if {type(v) for v in config.values()} - {int} or {type(n) for n in names or ()} - {str}:
+            raise ValueError("sizes must be integers and class_names strings")
+        if 8 * config.get("depth", 4) > len(weights) or config.get("image_size", 32) > 1024:
+            raise ValueError("depth or image_size is too large")  # a block has over 8 tensors
+        with torch.device("meta"), _NoInit():
+            model = DiffusionTransformerUNet(**config, class_names=names, path=path)
+        plain = {WRAPPER.sub("", k): v.to(torch.float32, copy=True) for k, v in weights.items()}
+        model.load_state_dict(plain, assign=True)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        reason = " ".join(str(e).split())[:300]
+        raise ValueError(f"the weights do not fit its header: {reason}") from e
+    return model.to(memory_format=torch.channels_last).eval(), notes
+
+
+class _NoInit(TorchFunctionMode):  # skips torch.nn.init, as the weights come from a file
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        skip = getattr(func, "__module__", None) == "torch.nn.init"
+        return None if skip else func(*args, **(kwargs or {}))
