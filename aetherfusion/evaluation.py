@@ -1,17 +1,15 @@
-"""How good generated pictures are, and how one would know: distances, precision, recall, copies.
+"""How good generated images are: distances, precision, recall, class accuracy and copies.
 
-Owns: `RealPictures`, `evaluate` and the `Evaluation` that it gives. Built in lesson 07.
-Implements the Fréchet distance (Heusel et al. 2017) and the kernel distance (Binkowski et al.
-2018) by torchmetrics, precision and recall (Kynkäänniemi et al. 2019, equations 1 and 2), all in
-the features of the judge that comes with the package (see judge.py), so that no network is
-needed. Distances in other features, Inception's for one, are other numbers: compare only what
-was measured with the same features, the same reference and the same number of pictures.
+Contains `RealPictures`, `evaluate` and the `Evaluation` it returns; lesson 07 builds them.
+Implements Heusel et al. 2017 (Fréchet distance), Bińkowski et al. 2018 (kernel distance) and
+Kynkäänniemi et al. 2019, equations 1 and 2, in the features of the package's own classifier.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 
 from .data import CIFAR10_CLASSES, ImageTensors, load_cifar10, to_uint8
 from .model import DiffusionTransformerUNet
+from .utils.hardware import best_device
 from .utils.judge import Judge, load_judge
 
 try:
@@ -29,206 +28,158 @@ try:
 except ImportError as error:
     raise ImportError('evaluation needs torchmetrics: pip install "aetherfusion[eval]"') from error
 
-FEATURES = "AetherFusion's judge"
-NEIGHBOURS = 3  # k of Kynkäänniemi et al. 2019
-KERNEL_SUBSETS, KERNEL_SUBSET_SIZE = 20, 500
+ROWS = [  # of a report: attribute, words, digits after the point
+    ("frechet", "Fréchet distance", 1),
+    ("frechet_soft", "the same, softened", 1),
+    ("kernel", "kernel distance", 3),
+    ("precision", "precision", 3),
+    ("recall", "recall", 3),
+    ("class_accuracy", "class accuracy", 3),
+    ("copy_ratio", "copy ratio", 3),
+]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found about N pictures.
+    """The figures of N generated images; `print` shows them as a table."""
 
-    Attributes:
-        num_images: N; every distance falls as N grows, so compare at equal N.
-        features, reference: the network and the real pictures that they were compared in and with.
-        frechet: Fréchet distance, 0 or more; 0 for equal Gaussians.
-        frechet_soft: the same after a 3x3 blur of both sides; faint pixel noise, which dominates
-            the other one, hardly counts in it.
-        kernel: squared kernel distance; about 0 for equal distributions.
-        precision: the share of the pictures that lie among the real ones, in [0, 1].
-        recall: the share of the real ones that lie among the pictures, in [0, 1]. Both are of sets
-            of one size: of the first N real ones or, if there are fewer, of as many pictures,
-            drawn at random.
-        class_accuracy: the share that the judge names as the class asked for, in [0, 1].
-        confusion: (classes, classes) counts; row: asked for, column: named.
-        copy_ratio: median distance to the nearest training picture, in pixels, over that of real
-            pictures that are not in the training set. Near 1 is right, near 0 are copies; smooth
-            pictures lie a little nearer to everything.
-        floor: `frechet`, `frechet_soft`, `kernel`, `precision`, `recall` and `class_accuracy` of N
-            training pictures in the place of ours: what a perfect model would get. Precision and
-            class accuracy may lie above it, where a model makes only plain pictures.
-    """
-
-    num_images: int
-    features: str
-    reference: str
-    frechet: float
-    frechet_soft: float
-    kernel: float
-    precision: float
-    recall: float
-    class_accuracy: float
-    confusion: Tensor
-    copy_ratio: float
-    floor: dict[str, float]
+    num_images: int  # N; the Fréchet distance falls as N grows, so compare at equal N
+    features: str  # the network in whose features the images were compared
+    reference: str  # the real images that they were compared with
+    frechet: float  # Fréchet distance; 0 for equal Gaussians
+    frechet_soft: float  # the same after a slight blur of both sides, which hides faint noise
+    kernel: float  # squared kernel distance; about 0 for equal distributions
+    precision: float  # share of the generated images that lie among the real ones
+    recall: float  # share of the real images that lie among the generated ones
+    class_accuracy: float  # share that the judge assigns to the class asked for
+    copy_ratio: float  # pixel distance to the training images: 1 as for unseen ones, 0 for copies
+    confusion: Tensor  # (classes, classes) counts; row: asked for, column: predicted
+    floor: dict[str, float]  # the figures of N training images, as a perfect model would get
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON can hold it."""
+        """Everything, in types that JSON can hold."""
         return asdict(self) | {"confusion": self.confusion.tolist()}
 
     def __str__(self) -> str:
-        """A table of a dozen lines."""
         lines = [
             f"{self.num_images:,} pictures, features of {self.features}, against {self.reference}",
             f"{'':22}{'pictures':>10}{'real':>10}",
         ]
-        for name, words, digits in [
-            ("frechet", "Fréchet distance", 1),
-            ("frechet_soft", "the same, softened", 1),
-            ("kernel", "kernel distance", 3),
-            ("precision", "precision", 3),
-            ("recall", "recall", 3),
-            ("class_accuracy", "class accuracy", 3),
-        ]:
-            ours, real = getattr(self, name), self.floor[name]
-            lines.append(f"{words:22}{ours:10.{digits}f}{real:10.{digits}f}")
-        return "\n".join([*lines, f"{'copy ratio':22}{self.copy_ratio:10.3f}{1:10.3f}"])
+        for name, words, digits in ROWS:
+            found, real = getattr(self, name), self.floor[name]
+            lines.append(f"{words:22}{found:10.{digits}f}{real:10.{digits}f}")
+        return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Pictures as the judge sees them: features (N, D) as they are and softened, verdicts (N,)."""
-
-    features: Tensor
-    soft: Tensor
-    verdicts: Tensor
-
-
-def check_model(model: DiffusionTransformerUNet) -> None:
-    """Refuses a model whose pictures the judge of the package cannot know.
-
-    Raises:
-        ValueError: unless they are of the ten classes of CIFAR-10, 32x32, in colour.
-    """
-    wanted = "the judge knows the ten classes of CIFAR-10 in 32x32 pixels and in colour; this model"
-    if (model.num_classes, model.channels, model.image_size) != (10, 3, 32):
-        raise ValueError(
-            f"{wanted} has {model.num_classes} classes in {model.image_size}x{model.image_size}, "
-            f"{model.channels} channels"
-        )
-    if model.class_names not in (None, CIFAR10_CLASSES):
-        raise ValueError(f"{wanted} makes {', '.join(model.class_names)}")
-
-
+@dataclass(eq=False)
 class RealPictures:
-    """What generated pictures are compared with; looked at once, used often.
+    """Real images to compare with; their features are computed once, when they are needed.
 
     >>> real = RealPictures(load_cifar10(train=False), load_cifar10())
-    >>> print(evaluate(samples, labels, real))
-
-    Args:
-        reference: pictures that the model has not seen.
-        training: pictures that it has seen.
-        name: what the reference is called.
-        judge: None for the one of the package.
+    >>> print(evaluate(images, labels, real))
     """
 
-    def __init__(
-        self,
-        reference: ImageTensors,
-        training: ImageTensors,
-        *,
-        name: str = "the test set of CIFAR-10",
-        judge: Judge | None = None,
-    ) -> None:
-        self.judge = load_judge() if judge is None else judge
-        self.reference, self.training = reference, training
-        self.name = f"{name} ({len(reference):,})"
-        self.seen = self.look_at(reference.images.float() / 255)
-        self._floors: dict[tuple[int, int], dict[str, float]] = {}
+    reference: ImageTensors  # images that the model was not trained on
+    training: ImageTensors  # those that it was trained on
+    name: str = "the test set of CIFAR-10"  # of the reference, for the report
+    judge: Judge = field(default_factory=lambda: load_judge().to(best_device()))
+    floors: dict[int, dict[str, float]] = field(default_factory=dict)  # by number of images
 
-    @torch.inference_mode()
-    def look_at(self, images: Tensor) -> _Seen:
-        """(N, 3, H, W) in [0, 1] to what the judge makes of them."""
-        features, soft = [], []
-        for batch in images.split(250):
-            features.append(self.judge.features(batch))
-            soft.append(self.judge.features(softened(batch)))
-        seen = torch.cat(features)
-        return _Seen(seen, torch.cat(soft), self.judge.verdicts(seen))
+    @cached_property
+    def features(self) -> tuple[Tensor, Tensor]:
+        """Of the reference and of the softened reference, (M, D) each."""
+        images = self.reference.images.float() / 255
+        return judge_features(images, self.judge), judge_features(softened(images), self.judge)
 
-    def floor(self, num_images: int, seed: int = 0) -> dict[str, float]:
-        """The scores of so many training pictures, drawn by a seed, in the place of ours."""
-        if (num_images, seed) not in self._floors:
-            generator = torch.Generator().manual_seed(seed)
+    def compare(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
+        """The figures of images (N, 3, H, W) in [0, 1] with labels (N,), except the copy ratio."""
+        features, soft = (judge_features(x, self.judge) for x in (images, softened(images)))
+        real, real_soft = self.features
+        number = min(len(features), len(real))  # precision and recall need equally many of both
+        drawn = torch.randperm(len(features), generator=torch.Generator().manual_seed(0))[:number]
+        precision, recall = precision_and_recall(features[drawn], real[:number])
+        classify = self.judge.classify
+        predicted = classify(features.to(classify.weight.device)).argmax(dim=1).cpu()  # (N,)
+        confusion = MulticlassConfusionMatrix(classify.out_features)(predicted, labels.cpu())
+        return {
+            "frechet": frechet_distance(features, real),
+            "frechet_soft": frechet_distance(soft, real_soft),
+            "kernel": kernel_distance(features, real),
+            "precision": precision,
+            "recall": recall,
+            "class_accuracy": float(confusion.diag().sum() / confusion.sum()),
+            "confusion": confusion,
+        }
+
+    def floor(self, num_images: int) -> dict[str, float]:
+        """The figures of so many training images, drawn at random."""
+        if num_images not in self.floors:
+            generator = torch.Generator().manual_seed(0)
             drawn = torch.randperm(len(self.training), generator=generator)[:num_images]
-            seen = self.look_at(self.training.images[drawn].float() / 255)
-            hits = seen.verdicts == self.training.labels[drawn]
-            self._floors[num_images, seed] = _distances(seen, self.seen) | {
-                "class_accuracy": float(hits.float().mean())
-            }
-        return self._floors[num_images, seed]
+            images, labels = self.training.images[drawn].float() / 255, self.training.labels[drawn]
+            found = self.compare(images, labels) | {"copy_ratio": 1.0}
+            self.floors[num_images] = {name: found[name] for name, _, _ in ROWS}
+        return self.floors[num_images]
 
 
 def evaluate(images: Tensor, labels: Tensor, real: RealPictures | None = None) -> Evaluation:
-    """Compares generated pictures with real ones.
+    """Compares generated images (N, 3, H, W) in [0, 1], on any device, with real ones.
 
     >>> labels = torch.arange(2000) % 10
-    >>> print(evaluate(generate_images(model, 2000, labels=labels), labels))
+    >>> print(evaluate(generate_images(model, labels=labels), labels))
 
-    Args:
-        images: (N, 3, 32, 32) floats in [0, 1].
-        labels: (N,) integers, the classes that were asked for.
-        real: None for CIFAR-10: the test set as the reference, the training set beside it.
+    The labels (N,) are the classes asked for; without `real`, CIFAR-10 is the reference.
 
     Raises:
-        ValueError: for fewer than 10 pictures, values out of [0, 1], or labels that do not fit.
+        ValueError: for fewer than 10 images, values outside [0, 1], or labels that do not fit.
     """
-    if images.ndim != 4 or images.shape[1] != 3 or not images.is_floating_point():
-        raise ValueError(
-            f"expected float images (N, 3, H, W), got {images.dtype} {tuple(images.shape)}"
-        )
-    if len(images) < 10:
-        raise ValueError(f"at least 10 pictures are needed to compare, got {len(images)}")
-    low, high = (float(end) for end in images.aminmax())
-    if not (low >= 0 and high <= 1):  # written so that nan is refused
-        raise ValueError(
-            f"images must be in [0, 1], got [{low:.2f}, {high:.2f}]; aetherfusion.to_unit brings "
-            "[-1, 1] there, and nan comes from a model whose training diverged"
-        )
-    if labels.shape != (len(images),):
-        raise ValueError(f"expected {len(images)} labels, one a picture, got {tuple(labels.shape)}")
     if real is None:
         real = RealPictures(load_cifar10(train=False), load_cifar10())
-    if images.shape[1:] != real.reference.images.shape[1:]:
-        raise ValueError(
-            f"the real pictures are {tuple(real.reference.images.shape[1:])}, "
-            f"these {tuple(images.shape[1:])}"
-        )
-    classes = real.judge.classify.out_features
-    if labels.is_floating_point() or not 0 <= labels.min() <= labels.max() < classes:
-        raise ValueError(
-            f"labels must be integers in [0, {classes}), "
-            f"got {labels.dtype} in [{labels.min()}, {labels.max()}]"
-        )
-    # A picture is what can be written to a file: 256 values.
-    images = (images.float() * 255).round() / 255
-    seen = real.look_at(images)
-    confusion = MulticlassConfusionMatrix(classes)(seen.verdicts, labels)
-    others = real.reference.images[: len(images)].float() / 255
-    pool = real.training.images
+    check_images(images, labels, real)
+    device = real.judge.classify.weight.device
+    images = (images.to(device, torch.float32) * 255).round() / 255  # the 256 values of a file
+    others = real.reference.images[: len(images)].to(device) / 255
+    gap, usual = (nearest_pictures(x, real.training.images)[0].median() for x in (images, others))
     return Evaluation(
         num_images=len(images),
-        features=FEATURES,
-        reference=real.name,
-        **_distances(seen, real.seen),
-        class_accuracy=float(confusion.diag().sum() / confusion.sum()),
-        confusion=confusion,
-        copy_ratio=float(
-            nearest_pictures(images, pool)[0].median() / nearest_pictures(others, pool)[0].median()
-        ),
+        features="AetherFusion's judge",
+        reference=f"{real.name} ({len(real.reference):,})",
+        copy_ratio=float(gap / usual),
         floor=real.floor(len(images)),
+        **real.compare(images, labels.long()),
     )
+
+
+def check_images(images: Tensor, labels: Tensor, real: RealPictures) -> None:
+    """Refuses with a ValueError what `evaluate` cannot compare."""
+    shape, classes = real.reference.images.shape[1:], real.judge.classify.out_features
+    got = f"got {images.dtype} {tuple(images.shape)}"
+    if not images.is_floating_point() or images.shape[1:] != shape or len(images) < 10:
+        raise ValueError(f"images must be at least 10 floats (N, {str(tuple(shape))[1:]}, {got}")
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 1):  # written so that NaN is refused
+        hint = "aetherfusion.to_unit converts [-1, 1], and NaN comes from a diverged training"
+        raise ValueError(f"images must be in [0, 1], got [{low:.2f}, {high:.2f}]; {hint}")
+    got = f"got {labels.dtype} in [{labels.min()}, {labels.max()}], {tuple(labels.shape)}"
+    whole = not labels.is_floating_point() and labels.shape == images.shape[:1]
+    if not whole or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels must be {len(images)} integers in [0, {classes}), {got}")
+
+
+def check_model(model: DiffusionTransformerUNet) -> None:
+    """Refuses with a ValueError a model whose classes the package's judge does not know."""
+    names, size = model.class_names or CIFAR10_CLASSES, model.image_size
+    if (model.num_classes, model.channels, size, names) != (10, 3, 32, CIFAR10_CLASSES):
+        known = "the judge knows the ten classes of CIFAR-10 in 32x32 pixels and in colour"
+        got = f"{model.num_classes} classes in {size}x{size} pixels, {model.channels} channels"
+        raise ValueError(f"{known}; this model has {got}: {', '.join(names)}")
+
+
+@torch.no_grad()
+def judge_features(images: Tensor, judge: Judge) -> Tensor:
+    """Images (N, 3, H, W) in [0, 1], on any device, to features (N, D) on the CPU."""
+    device = judge.classify.weight.device
+    return torch.cat([judge.features(batch.to(device)).cpu() for batch in images.split(250)])
 
 
 def softened(images: Tensor) -> Tensor:
@@ -238,43 +189,28 @@ def softened(images: Tensor) -> Tensor:
     return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=images.shape[1])
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def nearest_pictures(images: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest of many pictures to each of ours, by root mean square difference of pixels.
-
-    Args:
-        images: (N, C, H, W) floats in [0, 1].
-        pool: (M, C, H, W) bytes.
-
-    Returns:
-        distances (N,) in [0, 1] and indices (N,) into the pool.
-    """
+    """RMS distance to, and index of, the nearest of a pool of bytes to each image in [0, 1]."""
     flat = images.flatten(1)  # (N, K)
-    best = torch.full((len(flat),), torch.inf)
-    index = torch.zeros(len(flat), dtype=torch.long)
+    best = flat.new_full((len(flat),), torch.inf)
+    index = torch.zeros_like(best, dtype=torch.long)
     for start in range(0, len(pool), 5000):
-        some = pool[start : start + 5000].flatten(1).float() / 255  # (M', K)
+        some = pool[start : start + 5000].flatten(1).to(flat) / 255  # (M', K)
         distance, nearest = torch.cdist(flat, some).min(dim=1)
         index = torch.where(distance < best, nearest + start, index)
         best = torch.minimum(best, distance)
     return best / flat.shape[1] ** 0.5, index
 
 
-def precision_and_recall(
-    generated: Tensor, real: Tensor, k: int = NEIGHBOURS
-) -> tuple[float, float]:
-    """The share of each of two sets that lies within the other one, both (N, D).
-
-    A point lies within a set if it is nearer to one of its points than that point's k-th neighbour.
-
-    Source: Kynkäänniemi et al. 2019, equations 1 and 2.
-    """
+def precision_and_recall(generated: Tensor, real: Tensor, k: int = 3) -> tuple[float, float]:
+    """The share of each of two sets, (N, D) and (M, D), in k-th neighbour balls of the other."""
     if min(len(generated), len(real)) <= k:
         raise ValueError(f"more than {k} points are needed in each set")
     between = torch.cdist(generated, real)  # (N, M)
 
     def radii(points: Tensor) -> Tensor:
-        # Each point is its own nearest one, hence k + 1.
+        # Each point is its own nearest one, so k + 1.
         return torch.cdist(points, points).kthvalue(k + 1, dim=1).values
 
     precision = (between <= radii(real)[None, :]).any(dim=1).float().mean()
@@ -282,88 +218,48 @@ def precision_and_recall(
     return float(precision), float(recall)
 
 
-class _AsTheyAre(nn.Identity):
-    """Tells torchmetrics that what it is given are features already."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-
 def frechet_distance(generated: Tensor, real: Tensor) -> float:
     """Of the Gaussians with the means and covariances of two sets, (N, D) and (M, D)."""
-    metric = FrechetInceptionDistance(feature=_AsTheyAre(real.shape[1]))
-    metric.update(real.double(), real=True)
-    metric.update(generated.double(), real=False)
+    network = nn.Identity()  # in the place of Inception: the features are there already
+    network.num_features = real.shape[1]  # type: ignore[assignment]
+    metric = FrechetInceptionDistance(feature=network)
+    metric.update(real.cpu().double(), real=True)
+    metric.update(generated.cpu().double(), real=False)
     return float(metric.compute())
 
 
 def kernel_distance(generated: Tensor, real: Tensor, seed: int = 0) -> float:
     """Squared, with the cubic kernel, as the mean over random subsets of both (N, D), (M, D)."""
-    size = min(KERNEL_SUBSET_SIZE, len(generated), len(real))
+    size = min(500, len(generated), len(real))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it keeps the features, which are few
-        metric = KernelInceptionDistance(
-            feature=_AsTheyAre(real.shape[1]), subsets=KERNEL_SUBSETS, subset_size=size
-        )
-    metric.update(real, real=True)
-    metric.update(generated, real=False)
+        metric = KernelInceptionDistance(feature=nn.Identity(), subsets=20, subset_size=size)
+    metric.update(real.cpu(), real=True)
+    metric.update(generated.cpu(), real=False)
     with torch.random.fork_rng([]):
-        torch.manual_seed(seed)  # of the subsets
+        torch.default_generator.manual_seed(seed)  # of the subsets
         return float(metric.compute()[0])
 
 
-def inception_distance(images: Tensor, reference: ImageTensors) -> float:
-    """The usual FID: the Fréchet distance in the features of Inception (Heusel et al. 2017).
-
-    torchmetrics fetches the network from the internet the first time (90 MB), and runs it on
-    pictures enlarged to 299x299: this takes minutes on a GPU and hours on a CPU. Published figures
-    compare 50,000 pictures with the training set; fewer give a higher figure.
-
-    Args:
-        images: (N, 3, 32, 32) floats in [0, 1].
-        reference: what they are compared with.
-
-    Raises:
-        ConnectionError: if the network cannot be fetched.
-        ImportError: if torch-fidelity, which knows that network, is not installed.
-    """
-    metric = inception_metric()
-    for batch in reference.images.split(100):
-        metric.update(batch.to(metric.device), real=True)
-    for batch in to_uint8(images).split(100):
-        metric.update(batch.to(metric.device), real=False)
-    return float(metric.compute())
-
-
 def inception_metric() -> FrechetInceptionDistance:
-    """torchmetrics' own FID, with its network, on an Nvidia GPU where there is one.
-
-    Raises:
-        ConnectionError, ImportError: see `inception_distance`.
-    """
+    """torchmetrics' FID; ConnectionError or ImportError if its network (90 MB) is not to be had."""
     try:
         metric = FrechetInceptionDistance(feature=2048)
     except ModuleNotFoundError as error:
         raise ImportError('this needs torch-fidelity: pip install "aetherfusion[eval]"') from error
     except OSError as error:
-        raise ConnectionError(
-            f"could not fetch the Inception network ({error}); the distance in the judge's own "
-            "features needs no internet"
-        ) from error
-    # It counts in float64, which Apple's GPUs lack.
-    return metric.to("cuda" if torch.cuda.is_available() else "cpu")
+        hint = "the distance in the features of the judge needs no internet"
+        raise ConnectionError(f"cannot download the Inception network ({error}); {hint}") from error
+    return metric.to("cuda" if torch.cuda.is_available() else "cpu")  # float64, so not on "mps"
 
 
-def _distances(seen: _Seen, real: _Seen) -> dict[str, float]:
-    # Precision and recall compare two sets of one size, and every point with every other one.
-    number = min(len(seen.features), len(real.features))
-    drawn = torch.randperm(len(seen.features), generator=torch.Generator().manual_seed(0))[:number]
-    precision, recall = precision_and_recall(seen.features[drawn], real.features[:number])
-    return {
-        "frechet": frechet_distance(seen.features, real.features),
-        "frechet_soft": frechet_distance(seen.soft, real.soft),
-        "kernel": kernel_distance(seen.features, real.features),
-        "precision": precision,
-        "recall": recall,
-    }
+def inception_distance(images: Tensor, reference: ImageTensors) -> float:
+    """The usual FID of images (N, 3, H, W); published ones are of 50,000 and the training set.
+
+    It takes hours without a GPU. Errors as for `inception_metric`.
+    """
+    metric = inception_metric()
+    for real, pictures in ((True, reference.images), (False, to_uint8(images))):
+        for batch in pictures.split(100):
+            metric.update(batch.to(metric.device), real=real)
+    return float(metric.compute())

@@ -1,4 +1,4 @@
-"""`aetherfusion evaluate`: what it says, what it writes, and what it refuses."""
+"""`aetherfusion evaluate`: what it prints, what it writes, and what it refuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aetherfusion import (
     CIFAR10_CLASSES,
     DiffusionTransformerUNet,
     ImageTensors,
-    cli,
+    data,
     evaluation,
     load_model,
     save_model,
@@ -42,7 +42,7 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         images = torch.randint(0, 256, (20, 3, 32, 32), dtype=torch.uint8, generator=generator)
         return ImageTensors(images, torch.arange(20) % 10, CIFAR10_CLASSES)
 
-    monkeypatch.setattr(cli, "load_cifar10", load)
+    monkeypatch.setattr(data, "load_cifar10", load)
 
 
 def test_it_says_and_writes_what_was_found(weights: str, capsys: Said) -> None:
@@ -66,13 +66,12 @@ def test_the_usual_fid_on_request(
     assert json.loads(Path("report.json").read_text())["fid"] == 12.34
 
 
-def test_what_the_usual_fid_lacks_is_told_before_the_work(
-    weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch
+def test_what_the_usual_fid_lacks_is_reported_before_the_work(
+    capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    args = ["evaluate", "-n", "10", "--steps", "1", "--weights", weights, "--inception"]
     # torch-fidelity is one of the things that [eval] installs and [test] does not.
     monkeypatch.setattr(fid, "_TORCH_FIDELITY_AVAILABLE", False)
-    monkeypatch.setattr(cli, "generate_images", None)  # would fail if it were called
+    args = ["evaluate", "--weights", "nowhere", "--inception"]
     refused(args, capsys, 'pip install "aetherfusion[eval]"')
 
 
@@ -89,21 +88,16 @@ def test_the_other_figures_outlive_the_usual_fid(
     assert json.loads(Path("report.json").read_text())["num_images"] == 10
 
 
-def test_what_is_refused(weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
-    short = ["evaluate", "-n", "10", "--weights", weights]
-    refused(["evaluate", "-n", "9"], capsys, "greater than or equal to 10")
-    refused([*short, "--guidance", "inf"], capsys, "finite")
-    refused(["evaluate", "--weights", "nowhere.safetensors"], capsys, "nowhere")
-
-    def other(*_: object) -> object:
-        from aetherfusion import DiffusionTransformerUNet
-
-        return DiffusionTransformerUNet(
-            image_size=16, embedding_dim=8, num_heads=2, depth=1, num_classes=3
-        )
-
-    monkeypatch.setattr(cli, "load_model", other)
-    refused(short, capsys, "ten classes of CIFAR-10", "3 classes in 16x16")
+def test_what_is_refused(weights: str, capsys: Said, tmp_path: Path) -> None:
+    short = ["evaluate", "-n", "10", "--weights"]
+    refused(["evaluate", "-n", "9"], capsys, "10")
+    refused([*short, weights, "--guidance", "inf"], capsys, "guidance")
+    refused([*short, "nowhere.safetensors"], capsys, "nowhere")
+    other = DiffusionTransformerUNet(
+        image_size=16, embedding_dim=8, num_heads=2, depth=1, num_classes=3
+    )
+    path = str(save_model(other, tmp_path / "other.safetensors"))
+    refused([*short, path], capsys, "ten classes of CIFAR-10", "3 classes in 16x16")
 
 
 def test_other_ten_classes_are_refused(shapes_weights: str, capsys: Said) -> None:

@@ -1,4 +1,4 @@
-"""The judge: it knows CIFAR-10, it is small, and it looks at both sides."""
+"""The judge: it knows CIFAR-10, it is small, and mirror images are the same to it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def test_it_names_the_test_pictures(cifar10_root: Path) -> None:
     judge = load_judge()
     with torch.inference_mode():
         named = judge(images.float() / 255).argmax(1)
-        again = judge.verdicts(judge.features(images.float() / 255))
+        again = judge.classify(judge.features(images.float() / 255)).argmax(1)
     assert (named == labels).float().mean() >= 0.91  # 0.925 on all 10,000
     assert torch.equal(named, again)
 
 
-def test_it_does_not_care_for_left_and_right() -> None:
+def test_mirror_images_have_the_same_class() -> None:
     judge, images = load_judge(), torch.rand(4, 3, 32, 32)
     assert torch.allclose(judge(images), judge(images.flip(3)), atol=1e-4)
     assert not torch.allclose(judge(images), judge(images.flip(2)), atol=1e-2)

@@ -1,8 +1,7 @@
-"""Who says what a picture shows: a small classifier of CIFAR-10, shipped with the package.
+"""A small classifier of CIFAR-10, the judge: its features compare images, its classes check them.
 
-Owns: `Judge` and `load_judge`. Used in lesson 07; trained by tests/benchmarks/train_judge.py.
-Its features take the place of Inception's (Heusel et al. 2017) where there is no internet, and
-its verdicts say whether a picture of a horse is one.
+Lesson 07 uses it; tests/benchmarks/train_judge.py trains it. There are no equations in here.
+Its features take the place of Inception's (Heusel et al. 2017) where there is no internet.
 """
 
 from pathlib import Path
@@ -16,14 +15,13 @@ JUDGE_FILE = Path(__file__).parent.parent / "weights" / "judge.safetensors"
 
 
 class Judge(nn.Module):
-    """A convolutional classifier of small pictures, whose last features are worth comparing.
+    """A convolutional classifier of small images, whose last features are worth comparing.
 
     >>> Judge()(torch.rand(2, 3, 32, 32)).shape
     torch.Size([2, 10])
 
     Args:
-        num_classes: number of verdicts.
-        widths: channels of the three stages, which see 15x15, 7x7 and 3x3 places.
+        widths: channels of the three stages, at 15x15, 7x7 and 3x3 pixels.
 
     Source: Jordan 2024 ("94% on CIFAR-10 in 3.29 seconds on a single GPU"), in its proportions.
     """
@@ -42,27 +40,20 @@ class Judge(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, 3, 32, 32) in [0, 1] to (B, num_features).
-
-        Once trained, it looks at every picture and at its mirror image, and gives the mean.
-        """
+        """(B, 3, 32, 32) in [0, 1] to (B, num_features); outside training also of mirror images."""
         if self.training:
-            return self.one_look(images)
-        return (self.one_look(images) + self.one_look(images.flip(3))) / 2
+            return self.features_of_view(images)
+        return (self.features_of_view(images) + self.features_of_view(images.flip(3))) / 2
 
-    def one_look(self, images: Tensor) -> Tensor:
-        """The features of the pictures as they are."""
-        x = (images - 0.47) / 0.25  # about the mean and spread of CIFAR-10
+    def features_of_view(self, images: Tensor) -> Tensor:
+        """The features of the images as they are."""
+        x = (images - 0.47) / 0.25  # about the mean and standard deviation of CIFAR-10
         x = self.stages(F.gelu(self.patches(x.contiguous(memory_format=torch.channels_last))))
-        return x.amax(dim=(2, 3))  # (B, num_features): the strongest answer of any place
+        return x.amax(dim=(2, 3))  # (B, num_features): the strongest response at any place
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, 32, 32) in [0, 1] to logits (B, num_classes)."""
         return self.classify(self.features(images)) / self.num_features**0.5
-
-    def verdicts(self, features: Tensor) -> Tensor:
-        """Features (B, num_features) to the classes they speak for, (B,)."""
-        return self.classify(features).argmax(dim=1)
 
 
 class Stage(nn.Module):
@@ -81,17 +72,8 @@ class Stage(nn.Module):
         return x + F.gelu(self.norm2(self.conv2(x)))
 
 
-def load_judge(path: str | Path | None = None) -> Judge:
-    """The judge that comes with the package, ready to use on the CPU.
-
-    Args:
-        path: another safetensors file of the same shape.
-    """
+def load_judge(path: str | Path = JUDGE_FILE) -> Judge:
+    """The classifier that comes with the package, or one from another file, on the CPU."""
     judge = Judge()
-    judge.load_state_dict(
-        {
-            name: value.float() if value.is_floating_point() else value
-            for name, value in load_file(JUDGE_FILE if path is None else path).items()
-        }
-    )
+    judge.load_state_dict(load_file(path))  # which makes float32 of its float16
     return judge.eval().requires_grad_(False)
