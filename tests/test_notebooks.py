@@ -44,8 +44,10 @@ TAUGHT = {
             "nearest_pictures",
             "precision_and_recall",
             "frechet_distance",
-            "_AsTheyAre",
             "kernel_distance",
+            "judge_features",
+            "RealPictures",
+            "evaluate",
         ]
     },
 }
@@ -134,7 +136,8 @@ def test_it_holds_nothing_of_a_machine(path: Path) -> None:
 def test_no_code_cell_is_long(path: Path) -> None:
     for cell in cells(path, "code"):
         lines = cell.source.splitlines()
-        assert len(lines) <= 25, f"{len(lines)} lines, from {lines[0]!r}"
+        limit = 60 if "assembles" in cell.metadata.get("tags", []) else 25
+        assert len(lines) <= limit, f"{len(lines)} lines, from {lines[0]!r}"
         assert max(map(len, lines), default=0) <= 100, lines
 
 

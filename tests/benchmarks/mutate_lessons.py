@@ -81,7 +81,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ("evaluation", "radii(real)[None, :]", "radii(generated)[:, None]"),
         ("evaluation", "kthvalue(k + 1, dim=1)", "kthvalue(k, dim=1)"),
         ("evaluation", "best / flat.shape[1] ** 0.5", "best"),
-        ("evaluation", "metric.update(generated.double()", "metric.update(real.double()"),
+        ("evaluation", "metric.update(generated.cpu()", "metric.update(real.cpu()"),
     ],
 }  # fmt: skip
 
