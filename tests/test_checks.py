@@ -84,7 +84,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
         codes = [sinusoid(place, dim // 3) for place in places]
         return torch.cat(codes, dim=-1).reshape(-1, dim)""",
         [
-            (".reshape(-1, dim)", "", "into one axis"),
+            (".reshape(-1, dim)", "", "join some axes"),
             ('"ij"', '"xy"', "use indexing='ij'"),
             ("torch.cat(codes, dim=-1).reshape(-1, dim)", "sum(codes).flatten(0, 2)", "are added"),
             ("torch.cat(codes", "torch.cat(codes[::-1]", "in the order frame, row, column"),
@@ -149,7 +149,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
             ("16, 4", "4, 16", "another order"),
             ("16", "8", "(c): count pairs"),
             ("16, 4", "16, 1", "(d): each entry"),
-            (", 4]", ", None]", "(d): it is still open"),
+            (", 4]", ", None]", "(d): it is open"),
             (", 4]", "]", "4 results are wanted, ((a), (b), (c), (d))"),
             ("[1 / 4, 3 / 4, 16, 4]", "[math.nan] * 4", "infinite or nan"),
             ("1 / 4", "0.3", "(a): 0.3 is not right"),
@@ -201,7 +201,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
             ("transpose(1, 2)", "permute(0, 2, 3, 1)", "interleaved"),
             (".transpose(1, 2).flatten(2)", ".mean(1)", "lay them side by side"),
             (".transpose(1, 2).flatten(2)", ".sum(1)", "lay them side by side"),
-            (".flatten(2)", "", "an axis of their own"),
+            (".flatten(2)", "", "join some axes"),
             ("mixed.transpose", "mixed.flip(1).transpose", "in reversed order"),
             ("transpose(1, 2)", "transpose(1, 3)", "heads and width"),
             ("transpose(1, 2).flatten(2)", "flatten(2)", "the shape should be"),
@@ -228,9 +228,13 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
             (
                 "return squares.reshape(batch, 4 * channels, height // 2, width // 2)",
                 "return squares",
-                "join channel",
+                "join some axes",
             ),
-            ("return", "return F.avg_pool2d(x, 2)\n        return", "averaged"),
+            (
+                "return",
+                "return F.avg_pool2d(x, 2)\n        return",
+                "the shape should be (3, 20, 3, 5)?",
+            ),
             (
                 "channels, height, width = x.shape",
                 "channels, height, width = 3, 5, 6, 10",
@@ -285,7 +289,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
             ("(height, width)", "(width, height)", "height and width are exchanged"),
             ("(height, width))", "(width, height)).mT", "column by column"),
             (".transpose(1, 2).unflatten(2, (", ".unflatten(1, (", "the channels are last"),
-            (".unflatten(2, (height, width))", "", "unflatten it"),
+            (".unflatten(2, (height, width))", "", "split an axis"),
             ("(height, width))", "(height, width)).flip(2)", "reversed along axis 2"),
             ("(height, width))", "(height, width)) / 2", "0.5 times"),
             ("(height, width)", "(3, 5)", "RuntimeError"),
@@ -458,7 +462,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
             ("range(num_steps)", "range(num_steps - 1)", "?"),
             ("return x", "return noise", "`noise` as it came"),
             ("            x = x -", "            y = x -", "`noise` as it came"),
-            ("range(num_steps)", "range(5)", "it is right with noise of shape (6, 2)"),
+            ("range(num_steps)", "range(6)", "it is right with noise of shape (2, 3)"),
         ],
         [
             (
@@ -474,7 +478,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
     "training.cosine_decay": (
         "return (1 + math.cos(math.pi * step / total_steps)) / 2",
         [
-            ("1 + math", "1 - math", "it rises"),
+            ("1 + math", "1 - math", "1 minus the right result"),
             (
                 "(1 + math.cos(math.pi * step / total_steps)) / 2",
                 "math.cos(math.pi * step / total_steps)",
@@ -486,7 +490,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
                 "1 - step / total_steps",
                 "a straight line",
             ),
-            (" / 2", "", "it begins at 2"),
+            (" / 2", "", "2 times the right one"),
             (
                 "(1 + math.cos(math.pi * step / total_steps)) / 2",
                 "math.cos(math.pi / 2 * step / total_steps)",
@@ -700,7 +704,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
                 "scale 1 is no guidance",
             ),
             ("torch.lerp(other, wanted, guidance_scale)", "wanted", "nothing is steered"),
-            ("torch.lerp(other, wanted, guidance_scale)", "other", "the unwanted estimate"),
+            ("torch.lerp(other, wanted, guidance_scale)", "other", "one estimate alone"),
             ("guidance_scale)\n", "2.5)\n", "it is right with"),
             ("torch.full_like(labels, unwanted)", "torch.full_like(labels, 3)", "one is ?"),
             ("return torch.lerp", "torch.lerp", "returns None"),
@@ -731,7 +735,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
         "return ((mean_a - mean_b) ** 2 + (std_a - std_b) ** 2).sum()",
         [
             ("(std_a - std_b) ** 2", "(std_a**2 - std_b**2) ** 2", "not variances"),
-            (".sum()", ".mean()", "yours is a mean"),
+            (".sum()", ".mean()", "mean_a.shape[0] times too small"),
             (".sum()", ".sum().sqrt()", "this is the root"),
             (" + (std_a - std_b) ** 2", "", "left out the spreads"),
             ("(mean_a - mean_b) ** 2 + ", "", "left out the means"),
@@ -796,7 +800,7 @@ CORPUS: dict[str, tuple[str, Wrong, Right]] = {
             (
                 "return torch.minimum(plain, flipped), torch",
                 "return torch.minimum(plain, flipped) ** 2, torch",
-                "take the root",
+                "the square of the right",
             ),
             (", torch.where(flipped < plain, other, index)", "", "2 results are wanted"),
             (

@@ -67,8 +67,7 @@ class Live:
         else:
             self.handle.update(self)
 
-    # Front ends call these two; the text is the same every time, because nbval compares it.
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # the same every time, because nbval compares it
         return "a live figure"
 
     def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
@@ -131,17 +130,24 @@ def exercise(
                         raise
                     where = f" ({one}; it works {tried[0]})"
                     raise NotYet(_diagnosis(tried) or f"{wrong}{where}") from None
-            if words := _diagnosis(tried) or student.changes():
+            if words := _diagnosis(tried):
                 raise NotYet(words)
+            for name, before, after in student.watched:
+                if not _same(before, after):
+                    raise NotYet(
+                        f"the result is right, but your function changes `{name}` itself, which "
+                        "others may need; x = x + 1 makes a new tensor, x += 1 does not"
+                    )
 
         @functools.wraps(table)
         def check(answer: Any, *, time_limit: float = 10.0) -> None:
             student, line = Student(answer, time_limit), f"Not written yet: {table.__doc__}"
+            code = _code(answer)
             try:
                 with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(student.printed):
                     torch.default_generator.manual_seed(0)
                     with _limit(time_limit):
-                        if not _untouched(answer):
+                        if answer is not None and (code is None or _used(code)):
                             judge(student)
                             line = f"Right: {table.__doc__}"
             except NotYet as wrong:
@@ -178,7 +184,7 @@ class Student:
         except NotYet:
             raise
         except _TimeUp as error:
-            line = self._line(error, loop=True)
+            line = self._line(error, "while ", "for ")
             raise NotYet(f"your function did not end within {self.time_limit:g} s{line}") from None
         except (Exception, SystemExit) as error:
             if isinstance(error, NotImplementedError) and "implemented for" not in str(error):
@@ -189,36 +195,17 @@ class Student:
             raise NotYet(f"your function returns None; {prints}is a `return` missing?")
         return replace(self, function=answer) if isinstance(answer, FunctionType) else answer
 
-    def changes(self) -> str | None:
-        """What is wrong if a call changed a tensor that it was given."""
-        for name, before, after in self.watched:
-            if not _same(before, after):
-                return (
-                    f"the result is right, but your function changes `{name}` itself, which may be "
-                    "needed elsewhere; x = x + 1 makes a new tensor, x += 1 does not"
-                )
-        return None
-
-    def _line(self, error: BaseException, loop: bool = False) -> str:
-        """In words, the line of the student's own code at which an error arose."""
+    def _line(self, error: BaseException, *keywords: str) -> str:
+        """The student's own line that raised an error, or the next one above with a keyword."""
         code = _code(self.function)
         for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
-            if code and frame.f_code.co_filename == code.co_filename:
-                lines = ["", *linecache.getlines(code.co_filename)]
-                number = _loop(lines, number) if loop else number
-                return f", in line {number}: `{''.join(lines[number : number + 1]).strip()}`"
+            if code and (file := frame.f_code.co_filename) == code.co_filename:
+                above = range(number, frame.f_code.co_firstlineno - 1, -1)
+                lines = {n: linecache.getline(file, n).strip() for n in above}
+                found = (n for word in keywords for n in above if lines[n].startswith(word))
+                number = next(found, number)
+                return f", in line {number}: `{lines[number]}`"
         return ""
-
-
-def _loop(lines: list[str], number: int) -> int:
-    """The line of the innermost `while` around a line, else of the innermost `for`."""
-    around, indent = {"": number}, 1000
-    for n in range(min(number, len(lines) - 1), 0, -1):
-        text = lines[n].lstrip()
-        if text and len(lines[n]) - len(text) < indent:
-            indent = len(lines[n]) - len(text)
-            around.setdefault(text.split()[0], n)
-    return around.get("while", around.get("for", number))
 
 
 class _TimeUp(BaseException):
@@ -252,18 +239,12 @@ def _limit(seconds: float) -> Iterator[None]:
             interrupt(thread, None)
 
 
-def _untouched(answer: Any) -> bool:
-    """Whether this is a stub as the notebook gives it: it uses nothing and returns nothing."""
-    code = _code(answer)
-    return answer is None or (code is not None and not _used(code))
-
-
 def _code(answer: Any) -> CodeType | None:
     return getattr(getattr(answer, "forward", answer), "__code__", None)
 
 
 def _used(code: CodeType) -> set[Any]:
-    """The names, parameters and constants that a function works with."""
+    """The names, parameters and constants that a function works with; a stub has none."""
     num = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & 0x0C).bit_count()  # *, **
     used = set(code.co_names)
     for step in dis.get_instructions(code):
@@ -310,18 +291,14 @@ class _Tried:
     tolerance: float
 
     def __str__(self) -> str:
-        words = []
-        for name, value in self.case.items():
-            if isinstance(value, Tensor) and value.ndim:
-                words.append(f"{name} of shape {tuple(value.shape)}")
-            elif isinstance(value, (int, float, Tensor)):
-                words.append(f"{name}={float(value):g}")
-        return "with " + ", ".join(words)
+        sizes = {n: v.shape for n, v in self.case.items() if isinstance(v, Tensor) and v.ndim}
+        words = [f"{n}={v:g}" for n, v in self.case.items() if isinstance(v, (int, float))]
+        return "with " + ", ".join([f"{n} of shape {tuple(v)}" for n, v in sizes.items()] + words)
 
     def near(self, result: Any) -> bool:
         """Whether the answer has the kind, the shape and, up to rounding, the values of this."""
         if isinstance(result, dict):
-            return all(part.near(result[name]) for name, part in self.parts())
+            return all(part.near(result[name]) for name, part in self.parts().items())
         if result is None or self.unlike(result):
             return False
         a, r = _doubles(self.answer), _doubles(result)
@@ -339,18 +316,22 @@ class _Tried:
         if not is_tensor:
             return f"a tensor is wanted, and yours is {kind}"
         if a.shape != result.shape:
-            return f"the shape should be {tuple(result.shape)}, and yours is {tuple(a.shape)}"
+            hints = (
+                {1: "; join some axes", -1: "; split an axis"}
+                if a.numel() == result.numel()
+                else {}
+            )
+            hint = hints.get((a.ndim > result.ndim) - (a.ndim < result.ndim), "")
+            return f"the shape should be {tuple(result.shape)}, and yours is {tuple(a.shape)}{hint}"
         fine = (torch.float32, torch.float64) if result.is_floating_point() else (result.dtype,)
         right_type = f"the values should be of type {result.dtype}, and yours are {a.dtype}"
         return None if a.dtype in fine else right_type
 
-    def parts(self) -> list[tuple[str, "_Tried"]]:
-        """The parts of a result that has several, with their names."""
-        found = []
-        for i, (name, right) in enumerate(self.right.items()):
-            wrongs = {key: w[name] for key, w in self.wrongs.items() if name in w}
-            found.append((name, _Tried(self.case, self.answer[i], right, wrongs, self.tolerance)))
-        return found
+    def parts(self) -> dict[str, "_Tried"]:
+        """The parts of a result that has several, by their names."""
+        table = {n: {k: w[n] for k, w in self.wrongs.items() if n in w} for n in self.right}
+        pairs = zip(self.right.items(), self.answer, strict=True)
+        return {n: replace(self, answer=a, right=r, wrongs=table[n]) for (n, r), a in pairs}
 
 
 def _doubles(value: Any) -> Tensor:
@@ -395,11 +376,11 @@ def _diagnosis_of_parts(tried: list[_Tried]) -> str | None:
     for one in tried:
         if not isinstance(one.answer, (list, tuple, Tensor)) or len(one.answer) != len(names):
             return wanted
-    said: dict[str, str] = {}
-    for column in zip(*(one.parts() for one in tried), strict=True):
-        parts = [part for _, part in column]
-        words = "it is still open" if parts[0].answer is None else _diagnosis(parts)
-        said |= {column[0][0]: words} if words else {}
+    said = {}
+    for name in names:
+        parts = [one.parts()[name] for one in tried]
+        if words := "it is open" if parts[0].answer is None else _diagnosis(parts):
+            said[name] = words
     for order in itertools.permutations(range(len(names))) if said else ():
         turned = [replace(one, answer=[one.answer[i] for i in order]) for one in tried]
         if all(one.near(one.right) for one in turned):

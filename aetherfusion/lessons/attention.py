@@ -21,7 +21,6 @@ def my_attention(q: Tensor, k: Tensor, v: Tensor) -> Table:
         "the softmax takes the wrong axis": [(scores / root).softmax(i) @ v for i in range(3)],
         "the softmax is missing; the weights should sum to 1": [scores / root @ v, scores @ v],
         "queries and keys are exchanged": (scores / root).mT.softmax(-1) @ v,
-        "you divided after the softmax; do it before": scores.softmax(-1) / root @ v,
         "these are the weights; multiply them by the values": (scores / root).softmax(-1),
     }
 
@@ -79,6 +78,5 @@ def my_merge(mixed: Tensor) -> Table:
         "the heads are interleaved; keep each one together": mixed.permute(0, 2, 3, 1).flatten(2),
         "the heads come in reversed order": mixed.flip(1).transpose(1, 2).flatten(2),
         "the heads are added or averaged; lay them side by side": [mixed.mean(1), mixed.sum(1)],
-        "the heads still have an axis of their own": mixed.transpose(1, 2),
         "you exchanged heads and width, not heads and tokens": mixed.transpose(1, 3).flatten(2),
     }

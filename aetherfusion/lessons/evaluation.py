@@ -26,7 +26,6 @@ def frechet_diagonal(mean_a: Tensor, std_a: Tensor, mean_b: Tensor, std_b: Tenso
         "you left out the spreads": means,
         "you left out the means": gap.square().sum(),
         "square the gaps": ((mean_a - mean_b).abs() + gap).sum(),
-        "add the squares of all directions; yours is a mean": right / len(mean_a),
         "this is the root; the squared distance is wanted": [right**0.5, means**0.5 + gap.norm()],
     }
 
@@ -60,19 +59,14 @@ def nearest_or_mirrored(images: Tensor, pool: Tensor) -> Table:
     every = views.square().mean((3, 4, 5)).sqrt()  # (views, N, M)
     (plain, mirrored, flipped), both = every.amin(2), every[:2].amin(0)
     right = {"distances": both.amin(1), "indices": both.argmin(1)}
-    root = math.sqrt(images[0].numel())
+    size = images[0].numel()
     return right, {
         "mirrored copies get through; look at the mirror image too": {"distances": plain},
         "plain copies get through; look at the picture itself too": {"distances": mirrored},
         "flip along the width, axis 3": {"distances": torch.minimum(plain, flipped)},
         "take the smaller of the two distances": {"distances": torch.maximum(plain, mirrored)},
-        "the root mean square is wanted; divide by the number of values": {
-            "distances": both.amin(1) * root
-        },
-        "that is squared; take the root": {"distances": both.amin(1) ** 2},
-        "an index belongs to the smaller distance": [
-            {"indices": every[i].argmin(1)} for i in (0, 1)
-        ],
+        "take the mean of the squares, not their sum": {"distances": both.amin(1) * size**0.5},
+        "an index belongs to the smaller distance": [{"indices": e.argmin(1)} for e in every],
     }
 
 

@@ -19,9 +19,7 @@ def _start(num: int, *numbers: float) -> tuple[Tensor, ...]:
     return *draws(1, num, dtype=torch.float64), *torch.tensor(numbers, dtype=torch.float64)
 
 
-@exercise(
-    lambda: [(_denoise, *_start(*x)) for x in ((7, 0.8, 0.5), (4, 0.45, 0.35), (11, 0.9, 0.2))]
-)
+@exercise(lambda: [(_denoise, *_start(n, 0.1 * n, 0.03 * n**1.2)) for n in (7, 4, 9)])
 def midpoint_step(denoise: Any, x: Tensor, t: Tensor, t_next: Tensor) -> Table:
     """a step of the midpoint method, two looks and second order"""
     half, step = (t + t_next) / 2, t_next - t
@@ -30,6 +28,7 @@ def midpoint_step(denoise: Any, x: Tensor, t: Tensor, t_next: Tensor) -> Table:
         return FLOW.velocity_from_x0(x, _denoise(x, t), t)
 
     middle, landed, back = (x + factor * step * v(x, t) for factor in (0.5, 1, -0.5))
+    up = [x - step * v(y, half) for y in (middle, back)]
     old_time = [x + step * v(middle, t), x + step * (middle - _denoise(middle, half)) / t]
     return x + step * v(middle, half), {
         "this is one step of Euler; look again half-way": landed,
@@ -38,9 +37,7 @@ def midpoint_step(denoise: Any, x: Tensor, t: Tensor, t_next: Tensor) -> Table:
         "these are two short steps; go back to x": middle + step / 2 * v(middle, half),
         "the second look is at time (t + t_next) / 2": old_time,
         "this is Heun's step; look half-way": x + step * (v(x, t) + v(landed, t_next)) / 2,
-        "the step is t_next - t, which is negative": [
-            x - step * v(y, half) for y in (middle, back)
-        ],
+        "the step is t_next - t, which is negative": up,
         "the second look is at x_half, not at x": x + step * v(x, half),
     }
 
@@ -68,9 +65,7 @@ def images_seen(steps: int) -> Table:
     }
 
 
-@exercise(
-    lambda: [(*draws(2, 5), 0.4, 0.7), (*draws(2, 3), 0.9, 0.35), (*draws(2, 8), 0.3, math.inf)]
-)
+@exercise(lambda: [(*draws(2, n), 1 / n, h) for n, h in ((5, 0.7), (3, 0.2), (8, math.inf))])
 def foreseen(x0_hat: Tensor, x0_before: Tensor, h: float, h_before: float) -> Table:
     """x0_hat half-way through the next step, exact wherever it moves on a straight line"""
     change, ratio = x0_hat - x0_before, h / h_before
@@ -93,11 +88,7 @@ def _steer(student: Student, x: Tensor, t: Tensor, *rest: Any) -> Any:
 
 
 @exercise(
-    lambda: [
-        (*_start(n, 0.6), torch.arange(n) % 3, 1, scale)
-        for n, scale in ((6, 2.5), (4, 1.0), (9, 4.0))
-    ],
-    run=_steer,
+    lambda: [(*_start(n, 0.6), torch.arange(n) % 3, 1, 15 / n) for n in (6, 5, 15)], run=_steer
 )
 def steer_away(x: Tensor, t: Tensor, labels: Tensor, unwanted: int, guidance_scale: float) -> Table:
     """guidance from an unwanted class past the wanted one"""
@@ -106,6 +97,5 @@ def steer_away(x: Tensor, t: Tensor, labels: Tensor, unwanted: int, guidance_sca
     return other + change, {
         "the two are exchanged; go from the unwanted to the wanted": wanted - change,
         "scale 1 is no guidance; start from the unwanted estimate": wanted + change,
-        "nothing is steered; this is the wanted estimate": wanted,
-        "this is the unwanted estimate": other,
+        "nothing is steered; this is one estimate alone": [wanted, other],
     }

@@ -64,7 +64,6 @@ def position_volume(frames: int, height: int, width: int, dim: int) -> Table:
     orders = list(itertools.permutations([_encoding(p, dim // 3).float() for p in places]))
     film, *mixed = (torch.cat(order, -1) for order in orders)  # (frames, height, width, dim)
     return film.flatten(0, 2), {
-        "flatten frames, rows and columns into one axis": film,
         "the thirds are added; lay them side by side": torch.stack(orders[0]).sum(0).flatten(0, 2),
         "the frame changes fastest; it should change slowest": film.movedim(0, 2).flatten(0, 2),
         "rows come before frames; use indexing='ij'": film.transpose(0, 1).flatten(0, 2),
@@ -77,9 +76,9 @@ def position_volume(frames: int, height: int, width: int, dim: int) -> Table:
 def time_code(t: Tensor, dim: int) -> Table:
     """times keep their fractions, and their clocks move"""
     ticks = 1000 * t.double()
-    codes = [_encoding(x, dim) for x in (ticks, ticks.floor(), ticks.round(), 0 * t, t, t / 1000)]
+    codes = [_encoding(x, dim) for x in (ticks, ticks.floor(), ticks.round(), 0 * t, t)]
     return codes[0].float(), {
         "t is rounded to whole thousandths; keep its fraction": codes[1:3],
         "t is cut to a whole number before it is scaled": codes[3],
-        "the hands hardly move; count in thousandths": codes[4:],
+        "the hands hardly move; count in thousandths": codes[4],
     }

@@ -14,12 +14,10 @@ def cosine_decay(step: int, total_steps: int) -> Table:
     """half a cosine from 1 to 0, compared with the formula at 41 steps"""
     turn, double, quarter = (math.cos(f * math.pi * step / total_steps) for f in (1, 2, 0.5))
     return (1 + turn) / 2, {
-        "it rises from 0 to 1; a decay begins at 1": (1 - turn) / 2,
         "it ends at -1; bring the cosine from [-1, 1] to [0, 1]": turn,
         "it falls and rises again; half a turn is an angle of pi": (1 + double) / 2,
         "it is a straight line": 1 - step / total_steps,
         "half a cosine is wanted, an angle up to pi": [quarter, (1 + quarter) / 2],
-        "it begins at 2; halve 1 + cos": 1 + turn,
     }
 
 
@@ -38,19 +36,18 @@ def _share_lost(student: Student, labels: Tensor, probability: float, null: int)
     return share
 
 
+def _many(num: int, classes: int, probability: float) -> tuple[Tensor, float, int]:
+    return torch.arange(num) % classes, probability, classes
+
+
 @exercise(
-    lambda: [
-        (torch.arange(n) % k, p, k)
-        for n, k, p in ((20_000, 10, 0.25), (9_000, 3, 0.6), (30_000, 7, 0.1))
-    ],
+    lambda: [_many(20_000, 10, 0.25), _many(9_000, 3, 0.6), _many(30_000, 7, 0.1)],
     run=_share_lost,
     tolerance=0.08,
 )
 def drop_labels(labels: Tensor, probability: float, null_label: int) -> Table:
     """a quarter of 20,000 labels became the null label, each by itself"""
-    return probability, {
-        "you keep the share that should be lost": 1 - probability,
-    }
+    return probability, {"you keep the share that should be lost": 1 - probability}
 
 
 def _gradient(student: Student, net: nn.Linear, batches: list[tuple[Tensor, Tensor]]) -> Tensor:
@@ -80,14 +77,14 @@ def summed_gradient(net: nn.Linear, batches: list[tuple[Tensor, Tensor]]) -> Tab
     """three batches of 4 give the gradient of one batch of 12"""
     inputs, targets = map(torch.cat, zip(*batches, strict=True))
     parts = [torch.autograd.grad(F.mse_loss(net(x), y), net.weight)[0] for x, y in batches]
-    right, num = torch.autograd.grad(F.mse_loss(net(inputs), targets), net.weight)[0], len(batches)
+    num, once = (
+        len(batches),
+        [parts[0], parts[-1], parts[0] / len(batches), parts[-1] / len(batches)],
+    )
+    right = torch.autograd.grad(F.mse_loss(net(inputs), targets), net.weight)[0]
     return right, {
         "the losses are means already; divide each by len(batches)": num * right,
-        "only one batch is in it; do not clear the gradient": [
-            parts[i] / k for i in (0, -1) for k in (1, num)
-        ],
+        "only one batch is in it; do not clear the gradient": once,
         "divide by len(batches) once, and by nothing else": right / num,
-        "divide by the number of batches, not of images": [
-            num * right / n for n in (len(inputs), len(batches[0][0]))
-        ],
+        "divide by the number of batches, not of images": num * right / len(batches[0][0]),
     }
