@@ -23,13 +23,8 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     round replaces every singular value s by a s + b s^3 + c s^5. Five rounds bring all above 0.003
     to between 0.68 and 1.21, with nothing but matrix products (a Newton-Schulz iteration).
 
-    Args:
-        matrices: (n, rows, columns); several at once are faster than one by one.
-
-    Returns:
-        (n, rows, columns), in the dtype that their device multiplies fast, see `fast_dtype`.
-
-    Source: Jordan et al. 2024, the coefficients too.
+    Takes and returns (n, rows, columns), several matrices at once; the result has the dtype that
+    their device multiplies fast, see `fast_dtype`. Source: Jordan et al. 2024.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrices.to(fast_dtype(matrices.device))
@@ -53,13 +48,10 @@ class MuonAdamW(torch.optim.AdamW):
     >>> MuonAdamW([{"params": [weight], "muon": True}, {"params": [bias]}], lr=4e-3)
 
     Args:
-        params: parameters or groups of them; a group for Muon holds matrices only, and may set its
-            `momentum`, how much of the past its running mean keeps, in [0, 1).
-        lr: learning rate of both; their steps have about the same size.
-        betas, eps, weight_decay: as in `torch.optim.AdamW`; the weight decay is Muon's too.
-
-    Raises:
-        ValueError: for a parameter in a group for Muon that is not a matrix.
+        params: parameters or groups of them. A group for Muon holds matrices only, else it raises
+            ValueError; its `momentum`, in [0, 1), is how much of the past the running mean keeps.
+        lr: learning rate of both, whose steps have about the same size.
+        betas, weight_decay: as in `torch.optim.AdamW`; the weight decay is Muon's too.
 
     Source: Jordan et al. 2024; Liu et al. 2025, section 2.2 (the size of the steps).
     """
@@ -70,10 +62,9 @@ class MuonAdamW(torch.optim.AdamW):
         lr: float = 4e-3,
         betas: tuple[float, float] = (0.9, 0.97),
         *,
-        eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas, weight_decay=weight_decay)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As in every optimizer; refuses what Muon cannot move."""
@@ -133,12 +124,13 @@ def recommended_optimizer(
             except those that read the condition ("modulation").
         lr: the highest learning rate of the run.
     """
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, p in model.named_parameters():
         hidden = p.ndim == 2 and "blocks" in name and "modulation" not in name
         (matrices if hidden else others).append(p)
     # beta2 = 0.97, the default here, forgets in 33 steps instead of 1000: a run is short.
-    groups = [{"params": matrices, "muon": True}, {"params": others}]
+    groups: list[dict[str, Any]] = [{"params": matrices, "muon": True}, {"params": others}]
     return MuonAdamW([g for g in groups if g["params"]], lr, weight_decay=weight_decay)
 
 
@@ -148,19 +140,15 @@ def learning_rate_factor(
     """What the learning rate is multiplied by: up from 0, then down to 0 in a straight line.
 
     Args:
-        step: steps done so far, from 0.
-        total_steps: steps of the whole run.
+        step, total_steps: steps done so far, from 0, and steps of the whole run.
         warmup_steps: length of the way up; at most a tenth of the run.
         decay: the part of the run, at its end, that goes down; before that it is level.
-
-    Returns:
-        a factor in (0, 1].
 
     Source: Defazio et al. 2023 (a line to 0); Hu et al. 2024, section 4 (a level part before it).
     """
     warmup = max(1, min(warmup_steps, total_steps // 10))
     remaining = (total_steps - step) / total_steps  # in (0, 1]
-    return min(1.0, (step + 1) / warmup, remaining / decay if decay > 0 else 1.0)
+    return float(min(1.0, (step + 1) / warmup, remaining / decay if decay > 0 else 1.0))
 
 
 def averaged_copy(model: nn.Module, exponent: float = 8.0) -> AveragedModel:

@@ -9,8 +9,9 @@ import contextlib
 import hashlib
 import itertools
 import math
+import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
+from torch.random import fork_rng
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from .diffusion import FLOW, NoisePath, sample_times
@@ -38,7 +41,7 @@ from .utils.hardware import (
     unwrapped,
 )
 from .utils.history import History, Step
-from .utils.runs import RunState, plain_settings, stop_requests
+from .utils.runs import RunState, stop_requests
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Batch = tuple[Tensor, Tensor]
@@ -46,7 +49,7 @@ Batch = tuple[Tensor, Tensor]
 
 def train(
     model: nn.Module,
-    trainloader: Iterable[Any],
+    trainloader: DataLoader[Any],
     criterion: Criterion,
     optimizer: Optimizer,
     num_epochs: int,
@@ -62,16 +65,16 @@ def train(
     >>> history = train(model, trainloader, criterion, optimizer, num_epochs=50)
 
     Args:
-        model: any module with `forward(xt, t, labels) -> velocity`. If it has a `null_label`,
-            labels are sometimes replaced by it; if it has a `path`, that is the noise path.
+        model: any module with `forward(xt, t, labels) -> velocity`. Its `null_label`, if it has
+            one, sometimes replaces a label; its `path`, if it has one, is the noise path.
         trainloader: batches of (images, labels): images (B, C, H, W) in [-1, 1], labels (B,).
         criterion: a loss of (prediction, target), a mean; the mean squared error is intended.
-        optimizer: any torch optimizer over the model's parameters whose step needs no closure.
-            Its learning rate is the highest of the run: it is warmed up and decayed from there.
+        optimizer: any torch optimizer over the model's parameters. Its learning rate is the
+            highest of the run: it is warmed up and decayed from there.
         num_epochs: how often every image is seen.
         callbacks: each is called with every `Step`, after the weights have moved.
         progress: whether to show a bar with loss, images/s and time left.
-        **options: passed on to `training_steps`: `checkpoint_dir` to be able to resume, and more.
+        **options: of `training_steps`: `checkpoint_dir` to be able to resume, and more.
 
     Returns:
         the `History` of the run, with a `plot()`.
@@ -79,40 +82,38 @@ def train(
     Raises:
         ValueError: if the batches, the labels, the optimizer or a checkpoint do not fit.
         FloatingPointError: if the loss is no longer finite; the last good weights are kept.
-        KeyboardInterrupt: after Ctrl-C or a signal to stop (SIGTERM, SIGHUP, SIGUSR1). Completed
-            steps are saved, and the model holds the averaged weights so far.
+        KeyboardInterrupt: after Ctrl-C, SIGTERM, SIGHUP or SIGUSR1. Completed steps are saved, and
+            the model holds the averaged weights so far.
     """
     history = options.setdefault("history", History())
     steps = training_steps(model, trainloader, criterion, optimizer, num_epochs, **options)
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    step = None
-    try:
-        # The loop seeds torch's global generators; the caller's are given back.
-        with stop_requests(), kept_memory(), torch.random.fork_rng(gpus), contextlib.closing(steps):
-            bar = tqdm(unit="step", disable=True)
+    step, folder = None, options.get("checkpoint_dir")
+    join_processes()
+    bar = tqdm(unit="step", disable=not progress or rank() > 0)
+    # The loop seeds torch's generators; the caller's are given back.
+    with fork_rng(gpus), kept_memory(), stop_requests(), bar, contextlib.closing(steps):
+        try:
             for step in steps:
-                if rank() > 0:
-                    continue
                 if bar.total is None:  # only now is it known where a resumed run goes on
-                    shown = {"total": step.total_steps, "initial": step.step - 1}
-                    bar = tqdm(unit="step", disable=not progress, **shown)
+                    bar.reset(step.total_steps)
+                    bar.update(step.step - 1)
                 loss, speed = history.recent_loss(), history.images_per_second()
                 bar.set_postfix_str(f"loss {loss:.4f}, {speed:.0f} images/s", refresh=False)
                 bar.update()
-                for callback in callbacks:
+                for callback in callbacks if rank() == 0 else ():
                     callback(step)
-            bar.close()
-    except KeyboardInterrupt:
-        done = f"{step.step} of {step.total_steps}" if step else "0"
-        folder = options.get("checkpoint_dir")
-        after = f"run the same again to go on from {folder}" if folder else "nothing was saved"
-        raise KeyboardInterrupt(f"stopped after step {done}; {after}") from None
+        except KeyboardInterrupt:
+            steps.close()
+            done = f"{step.step} of {step.total_steps}" if step else "0"
+            after = f"run the same again to go on from {folder}" if folder else "nothing was saved"
+            raise KeyboardInterrupt(f"stopped after step {done}; {after}") from None
     return history
 
 
 def training_steps(
     model: nn.Module,
-    trainloader: Iterable[Any],
+    trainloader: DataLoader[Any],
     criterion: Criterion,
     optimizer: Optimizer,
     num_epochs: int,
@@ -130,13 +131,12 @@ def training_steps(
 ) -> Generator[Step, None, None]:
     """The loop under `train`, one optimizer step at a time, for those who want to watch or stop it.
 
-    The same arguments, checkpoints included, give the same weights on the same machine, however
-    often the run was killed and started again: bit for bit on a CPU, where the data set draws its
-    random numbers from torch and the loader's workers are not persistent. When it ends or is
-    closed, the model holds the averaged weights, in `eval` mode.
+    A run that was killed and started again ends with the same weights as one that was not: bit
+    for bit on a CPU, if the data set draws its random numbers from torch and the loader's workers
+    are not persistent. When the loop ends or is closed, the model holds the averaged weights.
 
-    Under `torchrun` the processes train together: each computes its slice of every batch, and the
-    result is that of one process up to rounding. They all need the same loader.
+    Under `torchrun` the processes train together. All are given the same loader, each computes its
+    slice of every batch, and the result is that of one process up to rounding.
 
     >>> steps = training_steps(model, trainloader, criterion, optimizer, num_epochs=1)
     >>> with contextlib.closing(steps):
@@ -144,36 +144,31 @@ def training_steps(
     ...         print(step.step, step.loss)
 
     Args:
-        model, trainloader, criterion, optimizer, num_epochs: as for `train`. A model on the CPU is
-            moved to the accelerator if there is one.
-        label_dropout: how often a label is replaced by `model.null_label`, in [0, 1]; guidance
-            needs some.
-        decay: the last part of the run, in which the learning rate falls to 0, in [0, 1].
+        model, trainloader, criterion, optimizer, num_epochs: as for `train`. A model on the CPU
+            is moved to the accelerator if there is one.
+        label_dropout: how often a label is replaced by the null label, for guidance; in [0, 1].
+        decay: the last part of the run, in which the learning rate falls to 0; in [0, 1].
         accumulate: batches to one optimizer step, for a large batch in little memory.
         max_steps: optimizer steps after which the run ends, if that is before `num_epochs`.
         precision: "bf16", "fp16", "no" (float32), or None for what is fast here.
-        compile: compile the model first, a minute or more that a long run wins back.
+        compile: compile the model first: a minute or more, which a long run wins back.
         checkpoint_dir: where the state is kept; a state found there is resumed from.
-        checkpoint_every: steps between two states; one is also written every minute, and however
-            the run ends.
+        checkpoint_every: steps between two states; one is also written every minute and at the end.
         seed: of order, flips, times, noise and label dropout.
         history: filled as the run goes on; after resuming, with the steps before too.
     """
-    history = History() if history is None else history
-    shares = {"label_dropout": label_dropout, "decay": decay}
-    counts = {"num_epochs": num_epochs, "accumulate": accumulate, "seed": seed}
-    counts |= {"max_steps": max_steps or 1, "checkpoint_every": checkpoint_every}
-    check_training(model, trainloader, criterion, optimizer, shares=shares, counts=counts)
+    settings: Any = {"num_epochs": num_epochs, "max_steps": max_steps, "accumulate": accumulate}
+    settings |= {"label_dropout": label_dropout, "decay": decay, "seed": seed}
+    check_training(model, trainloader, criterion, optimizer, settings, checkpoint_every)
     net, device = prepare(model, optimizer, compile)
-    dtype = training_dtype(device, precision)
-    model = unwrapped(model)
+    dtype, model = training_dtype(device, precision), unwrapped(model)
     average = averaged_copy(model)
     scaler = GradScaler(device.type, enabled=dtype is torch.float16)
+    history = History() if history is None else history
     rates = [group["lr"] for group in optimizer.param_groups]
-    steps_per_epoch = math.ceil(len(trainloader) / accumulate)  # type: ignore[arg-type]
-    total_steps = min(num_epochs * steps_per_epoch, max_steps or math.inf)
-    settings = {"total_steps": total_steps, "accumulate": accumulate, "seed": seed, **shares}
-    record = run_record(model, trainloader, criterion, optimizer, settings)
+    steps_per_epoch = math.ceil(len(trainloader) / accumulate)
+    total_steps = min(num_epochs * steps_per_epoch, max_steps or sys.maxsize)
+    record = run_record(model, trainloader, criterion, optimizer, total_steps, settings)
     parts = {"model": model, "average": average, "optimizer": optimizer, "scaler": scaler}
     state = RunState(checkpoint_dir, record, every=checkpoint_every, history=history, **parts)
     done = state.load()
@@ -187,26 +182,26 @@ def training_steps(
                 group["lr"] = rate * factor
             epoch, some = next(batches)
             with seeded(seed, "step", done, device=device):
-                loss = gradient(net, some, criterion, scaler, dtype, label_dropout)
-            loss = clip_and_check(loss, model, optimizer, scaler, done + 1)
+                total = gradient(net, some, criterion, scaler, dtype, label_dropout)
+            loss = clip_and_check(total, model, optimizer, scaler, done + 1)
             with state.changing():  # from here on, the step counts
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad()
                 average.update_parameters(model)
                 done += 1
-                seen, seconds = sum(len(x0) for x0, _ in some), time.perf_counter() - started
-                rate = float(rates[0] * factor)
-                step = Step(done, total_steps, epoch, loss, rate, seen, seconds, average.module)
+                seen, lr = sum(len(x0) for x0, _ in some), float(rates[0] * factor)
+                seconds = time.perf_counter() - started
+                step = Step(done, total_steps, epoch, loss, lr, seen, seconds, average.module)
                 history.append(step)
             state.save_if_due(done)
-            with torch.random.fork_rng([]):  # what the caller draws must not change the data
+            with fork_rng([]):  # what the caller draws must not change the data
                 yield step
     finally:
         try:
             state.close(done)
         finally:
-            finish(model, average, optimizer, rates)
+            finish(model, average.module, optimizer, rates)
 
 
 def diffusion_loss(
@@ -224,17 +219,12 @@ def diffusion_loss(
 
     Args:
         net: `forward(xt, t, labels) -> velocity`.
-        x0: (B, ...) images in [-1, 1].
-        labels: (B,) integers.
-        criterion: a loss of (prediction, target).
+        x0, labels: (B, ...) images in [-1, 1], (B,) integers.
+        criterion: a loss of (prediction, target); its value, a tensor (), is returned.
         path: from data to noise.
-        label_dropout: how often a label is replaced by `null_label`, in [0, 1].
-        null_label: the label that means "any class"; None if there is none.
+        label_dropout, null_label: how often, in [0, 1], a label becomes the one for "any class".
         rows: the images that this process computes. Times, noise and dropped labels are drawn for
             all of them, so the result does not depend on the number of processes.
-
-    Returns:
-        the value of the criterion, a tensor ().
 
     Source: Lipman et al. 2023, equation 23; Ho & Salimans 2022, algorithm 1 (label dropout).
     """
@@ -268,8 +258,8 @@ def gradient(
         rows = own_rows(len(x0))
         share = (rows.stop - rows.start) / len(x0) * num_processes()  # 1 if the slices are equal
         with torch.enable_grad(), torch.autocast(device.type, dtype, dtype != torch.float32):
-            options = {"label_dropout": label_dropout, "null_label": null_label}
-            loss = diffusion_loss(net, x0, labels, criterion, path, rows=rows, **options)
+            drop: Any = {"label_dropout": label_dropout, "null_label": null_label}
+            loss = diffusion_loss(net, x0, labels, criterion, path, rows=rows, **drop)
             loss = loss * share / len(batches)
         if loss.ndim:
             raise ValueError(f"criterion must return one number, got shape {tuple(loss.shape)}")
@@ -298,9 +288,8 @@ def clip_and_check(
     # A float16 scaler skips steps whose gradient overflows; nothing else may.
     if not math.isfinite(value) or not (scaler.is_enabled() or math.isfinite(length)):
         raise FloatingPointError(
-            f"the loss or its gradient is not finite at step {step} (loss {value}). The model "
-            "holds the averaged weights of the steps before. Continue with precision='no', or "
-            "start again with a lower learning rate."
+            f"the loss or its gradient is not finite at step {step} (loss {value}); the averaged "
+            "weights of the steps before are kept. Use precision='no' or a lower learning rate"
         )
     return value
 
@@ -331,7 +320,7 @@ def finish(
     optimizer.zero_grad()
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
-    model.load_state_dict(average.module.state_dict())
+    model.load_state_dict(average.state_dict())
     model.eval()
 
 
@@ -347,7 +336,7 @@ def mixed_seed(seed: int, name: str, number: int) -> int:
 @contextlib.contextmanager
 def seeded(seed: int, name: str, number: int, *, device: torch.device) -> Iterator[None]:
     """All random numbers drawn within it follow from these three; those outside do not change."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(mixed_seed(seed, name, number))
         yield
 
@@ -386,24 +375,24 @@ def all_batches(
 
 
 def run_record(
-    model: nn.Module, loader: Any, criterion: Any, optimizer: Optimizer, settings: dict[str, Any]
+    model: nn.Module,
+    loader: Any,
+    criterion: Any,
+    optimizer: Optimizer,
+    total_steps: int,
+    settings: dict[str, Any],
 ) -> dict[str, Any]:
     """What makes a run this one and no other: a state of another run is not resumed from."""
     num_classes, seed = getattr(model, "null_label", None), settings["seed"]
     first, again = (check_batch(next(epoch_batches(loader, 0, seed)), num_classes) for _ in "ab")
     groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
     options = {k: v for k, v in getattr(criterion, "__dict__", {}).items() if k[0] != "_"}
-    names = [
-        getattr(x, "__qualname__", type(x).__qualname__) for x in (model, optimizer, criterion)
-    ]
-    return plain_settings(
-        {
-            "model": [names[0], sum(p.numel() for p in model.parameters())],
-            "config": getattr(model, "config", None),
-            "optimizer": [names[1], *groups],
-            "criterion": [names[2], options],
-            # Images that are changed at random by another library than torch differ each time.
-            "data": content_hash(first if torch.equal(first[0], again[0]) else first[1]),
-            **settings,
-        }
-    )
+    return settings | {
+        "total_steps": total_steps,
+        "model": [type(model), sum(p.numel() for p in model.parameters())],
+        "config": getattr(model, "config", None),
+        "optimizer": [type(optimizer), *groups],
+        "criterion": [getattr(criterion, "__qualname__", type(criterion)), options],
+        # Images that are changed at random by another library than torch differ each time.
+        "data": content_hash(first if torch.equal(first[0], again[0]) else first[1]),
+    }

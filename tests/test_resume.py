@@ -325,7 +325,7 @@ def test_interruption_keeps_the_state_and_says_so(tmp_path: Path, number: int) -
 def test_state_of_another_run_is_refused(tmp_path: Path) -> None:
     run(checkpoint_dir=tmp_path)
     before = (tmp_path / STATE_FILE).read_bytes()
-    with pytest.raises(ValueError, match="belongs to another run: total_steps was 8 and is now 12"):
+    with pytest.raises(ValueError, match="belongs to another run: num_epochs was 2 and is now 3"):
         run(checkpoint_dir=tmp_path, epochs=3)
     with pytest.raises(ValueError, match="seed was 0 and is now 1"):
         run(checkpoint_dir=tmp_path, seed=1)

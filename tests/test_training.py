@@ -332,7 +332,7 @@ ZEROS = torch.zeros(8, dtype=torch.long)
     [
         (
             DataLoader(TensorDataset(torch.rand(8, 1, 4, 4), ZEROS), 8),
-            r"images must be in \[-1, 1\]; these seem to be in \[0, 1\], from 0\.",
+            r"images must be in \[-1, 1\], got \[0\.",
         ),
         (loader_of(torch.randn(8, 1, 4, 4) * 50, ZEROS), r"images must be in \[-1, 1\]"),
         (

@@ -3,42 +3,31 @@
 No lesson builds this; `training_steps` of lesson 05 calls it.
 """
 
-import operator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data.distributed import DistributedSampler
 
-NORMALIZE = "after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
-
 
 def check_training(
-    model: nn.Module, loader: Any, criterion: Any, optimizer: Any, *, shares: dict[str, float],
-    counts: dict[str, Any],
-) -> None:  # fmt: skip
-    """Refuses what would train for hours and come to nothing.
-
-    Args:
-        shares: options that must lie in [0, 1], by name.
-        counts: options that must be whole numbers of at least 1, by name.
-
-    Raises:
-        ValueError: says what is wrong and what to do.
-    """
-    for name, count in counts.items():
-        least = 0 if name == "seed" else 1
-        if not hasattr(count, "__index__") or operator.index(count) < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {count!r}")
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} must be in [0, 1], got {share}")
+    model: nn.Module, loader: Any, criterion: Any, optimizer: Any, settings: Any, every: int
+) -> None:
+    """Refuses what would train for hours and come to nothing, with a ValueError."""
+    for name, value in {**settings, "checkpoint_every": every}.items():
+        if name in ("label_dropout", "decay"):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {value}")
+        elif (name, value) != ("max_steps", None) and (
+            not hasattr(value, "__index__") or (value < 1 and name != "seed")
+        ):
+            raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
     if isinstance(criterion, type):
         raise ValueError(f"criterion is a class: write {criterion.__name__}(), with brackets")
     if not hasattr(loader, "__len__") or not len(loader):
         raise ValueError(
-            "trainloader must have a length, len(trainloader), and at least one batch (drop_last "
-            "leaves none where there are fewer images than batch_size)"
+            "trainloader must have a length, len(trainloader), and at least one batch; are there "
+            "fewer images than batch_size, with drop_last?"
         )
     if isinstance(getattr(loader, "sampler", None), DistributedSampler):
         raise ValueError(
@@ -59,8 +48,7 @@ def check_batch(batch: Any, num_classes: int | None, first: bool = True) -> tupl
 
     Args:
         num_classes: labels must lie below it; None if the model does not say.
-        first: of its epoch; of later ones that lie on a GPU the values are not checked, because
-            that would wait for it.
+        first: of its epoch; the values of later ones on a GPU are not checked, as it would wait.
 
     Raises:
         ValueError: if it is not (images (B, C, H, W) in [-1, 1], labels (B,)).
@@ -68,10 +56,8 @@ def check_batch(batch: Any, num_classes: int | None, first: bool = True) -> tupl
     parts = batch if isinstance(batch, (list, tuple)) else [batch]
     fits = len(parts) == 2 and all(isinstance(part, Tensor) for part in parts)
     if not fits or not parts[0].is_floating_point() or parts[0].ndim != 4:
-        raise ValueError(
-            "a batch must be (images (B, C, H, W), floats in [-1, 1], labels (B,)), "
-            f"got {describe(batch)}"
-        )
+        wanted = "a batch must be (images (B, C, H, W), floats in [-1, 1], labels (B,))"
+        raise ValueError(f"{wanted}, got {describe(batch)}")
     x0, labels = parts
     if labels.shape != (len(x0),) or labels.is_floating_point():
         raise ValueError(
@@ -81,12 +67,11 @@ def check_batch(batch: Any, num_classes: int | None, first: bool = True) -> tupl
     labels = labels.long()
     if first or x0.device.type == "cpu":
         low, high = torch.stack(x0.aminmax()).tolist()
-        if not (low >= -1.01 and high <= 1.01):  # NaN is refused too
-            raise ValueError(f"images must be in [-1, 1], got [{low:.2f}, {high:.2f}]; {NORMALIZE}")
-        if low >= 0 and len(x0) >= 8:  # one picture may be bright all over, eight are not
+        # One picture may be bright all over, eight are not. NaN is refused too.
+        if not (low >= -1.01 and high <= 1.01) or (low >= 0 and len(x0) >= 8):
             raise ValueError(
-                f"images must be in [-1, 1]; these seem to be in [0, 1], from {low:.2f} to "
-                f"{high:.2f}: {NORMALIZE}"
+                f"images must be in [-1, 1], got [{low:.2f}, {high:.2f}]; after "
+                "transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
             )
         if num_classes is not None and not 0 <= labels.min() <= labels.max() < num_classes:
             raise ValueError(

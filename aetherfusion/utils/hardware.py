@@ -9,9 +9,8 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -29,9 +28,8 @@ def best_device() -> torch.device:
     return found or torch.device("cpu")
 
 
-@dataclass(frozen=True)
-class PrecisionChoice:
-    """ "bf16", "fp16" or "no" (float32), and the reason for it in words."""
+class PrecisionChoice(NamedTuple):
+    """What to compute in ("no" is float32), and the reason in words."""
 
     precision: Precision
     reason: str
@@ -55,7 +53,7 @@ def choose_precision(
     Args:
         device: where the model will be trained.
         capability, name: of the CUDA device; read from it if not given.
-        cpu_features: which of "avx512_bf16" and "amx_bf16" the CPU has; read from it if not given.
+        cpu_features: of the CPU, see `fast_cpu_features`; read from it if not given.
     """
     kind = torch.device(device).type
     if kind == "cuda":
@@ -104,7 +102,7 @@ def training_dtype(device: torch.device, precision: Precision | None) -> torch.d
     return DTYPES[precision]
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: Any) -> Any:
     """The module inside `torch.compile`, `DataParallel` and `DistributedDataParallel`."""
     while True:
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -146,22 +144,19 @@ def kept_memory() -> Iterator[None]:
     """Within it, freed memory stays with the process, for the next step to use again.
 
     The C library of Linux returns large blocks at once, and the system clears every page before it
-    hands it out again: a tenth of a training step (330 images/s instead of 369,
-    `tests/benchmarks/training_cost.py --memory-not-kept`). Elsewhere it does nothing.
-
-    Source: the manual page mallopt(3).
+    hands it out again: a tenth of a training step (`training_cost.py --memory-not-kept` in
+    tests/benchmarks). Elsewhere it does nothing. Source: the manual page mallopt(3).
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):
-        yield
-        return
+    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     trim_threshold, top_pad, mmap_threshold, mib = -1, -2, -3, 2**20  # malloc.h
-    libc.mallopt(mmap_threshold, 32 * mib)  # the largest that there is
-    libc.mallopt(trim_threshold, 1024 * mib)
-    libc.mallopt(top_pad, 64 * mib)
+    if known := hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
+        libc.mallopt(mmap_threshold, 32 * mib)  # the largest that there is
+        libc.mallopt(trim_threshold, 1024 * mib)
+        libc.mallopt(top_pad, 64 * mib)
     try:
         yield
     finally:
-        libc.mallopt(trim_threshold, 64 * mib)
-        libc.mallopt(top_pad, 0)
-        libc.malloc_trim(0)
+        if known:
+            libc.mallopt(trim_threshold, 64 * mib)
+            libc.mallopt(top_pad, 0)
+            libc.malloc_trim(0)

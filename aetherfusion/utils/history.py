@@ -1,7 +1,4 @@
-"""What a training run reports: one record for each step, and the history of all of them.
-
-Lesson 05 uses `Step` and `History`.
-"""
+"""What a training run reports: a record of each step, and their history. Lesson 05 uses both."""
 
 import time
 from collections.abc import Callable
@@ -17,24 +14,16 @@ REPORT_SECONDS = 30.0  # between two lines of a report
 class Step:
     """One optimizer step, after the weights and their average have moved.
 
-    Attributes:
-        step, total_steps: steps done, this one included, and steps of the whole run.
-        epoch: from 0.
-        loss: mean over the step's batches, as the criterion counts it.
-        learning_rate: of the optimizer's first group.
-        images: images of this step, over all processes.
-        seconds: wall clock of this step, including the data.
-        averaged_model: the model with the averaged weights, to draw previews with. It belongs to
-            the loop: read it, do not change it.
+    `averaged_model` belongs to the loop: draw previews with it, but do not change it.
     """
 
-    step: int
-    total_steps: int
-    epoch: int
-    loss: float
-    learning_rate: float
-    images: int
-    seconds: float
+    step: int  # steps done, this one included
+    total_steps: int  # of the whole run
+    epoch: int  # from 0
+    loss: float  # mean over the step's batches
+    learning_rate: float  # of the optimizer's first group
+    images: int  # of this step, over all processes
+    seconds: float  # wall clock, including the data
     averaged_model: nn.Module
 
 
@@ -84,14 +73,7 @@ class History:
         return sum(self.images[-steps:]) / seconds if seconds else 0.0
 
     def plot(self, ax: Any = None) -> Any:
-        """Draws the loss against the images seen, as points and as a running mean.
-
-        Args:
-            ax: matplotlib axes to draw on; None for new ones.
-
-        Returns:
-            the axes.
-        """
+        """Draws the loss against the images seen on matplotlib axes, and returns these."""
         import matplotlib.pyplot as plt
         import numpy as np
 
@@ -117,11 +99,8 @@ def reporter(write: Callable[[str], None]) -> Callable[[Step], None]:
         nonlocal written
         now = time.monotonic()
         if now - written >= REPORT_SECONDS or step.step == step.total_steps:
-            written = now
-            speed = step.images / step.seconds
-            write(
-                f"step {step.step} of {step.total_steps}: "
-                f"loss {step.loss:.4f}, {speed:.0f} images/s"
-            )
+            written, speed = now, step.images / step.seconds
+            done = f"step {step.step} of {step.total_steps}"
+            write(f"{done}: loss {step.loss:.4f}, {speed:.0f} images/s")
 
     return report

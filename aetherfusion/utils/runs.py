@@ -1,10 +1,7 @@
 """A training run on disk: it can be killed at any moment and ends as if it had never stopped.
 
-Lesson 05 uses `RunState`. Its folder holds
-
-    training_state.pt            everything that the next step depends on
-    training_state.previous.pt   the state before that one
-    run.json                     what the run is and who is working on it, for people to read
+Lesson 05 uses `RunState`. Its folder holds `training_state.pt`, `training_state.previous.pt` (the
+state before that), and `run.json`: what the run is and who is working on it, for people to read.
 """
 
 import contextlib
@@ -44,7 +41,7 @@ class RunState:
 
     Args:
         folder: where the files are kept; None for nowhere.
-        record: what makes this run this one and no other, ready for JSON; compared on loading.
+        record: the settings that make this run this one and no other; compared on loading.
         every: steps between two states; one is also written every minute.
         **parts: objects with `state_dict` and `load_state_dict`.
     """
@@ -54,7 +51,8 @@ class RunState:
     ) -> None:
         self.folder = Path(folder or "")
         self.used, self.writes = folder is not None, folder is not None and rank() == 0
-        self.record, self.every, self.parts = json.loads(json.dumps(record)), every, parts
+        self.record = json.loads(json.dumps(record, default=_as_json))
+        self.every, self.parts = every, parts
         self.owner = {"host": platform.node(), "process": os.getpid(), "since": time.time()}
         self.lock = FileLock(self.folder / "run.lock", timeout=0)
         self.saved, self.saved_at, self.consistent = 0, time.monotonic(), True
@@ -213,33 +211,25 @@ def planned_steps(folder: str | Path) -> int | None:
     return None if state is None else int(json.loads(state["record"])["total_steps"])
 
 
-def plain_settings(value: Any) -> Any:
-    """Settings as JSON can hold them: objects by their own name or that of their class."""
-    if isinstance(value, dict):
-        return {str(key): plain_settings(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_settings(part) for part in value]
-    if hasattr(value, "tolist"):  # numbers of numpy and torch
+def _as_json(value: Any) -> Any:
+    """Numbers of numpy and torch as they are, other objects by their own name or their class's."""
+    if hasattr(value, "tolist"):
         return value.tolist()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
     return getattr(value, "name", None) or getattr(value, "__qualname__", type(value).__qualname__)
 
 
-STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")  # Windows lacks some
-
-
 @contextlib.contextmanager
-def _handled(handler: Callable[[int, Any], None], *, unhandled_only: bool) -> Iterator[None]:
+def _handled(handler: Callable[[int, Any], None], *, defaults_only: bool) -> Iterator[None]:
+    """Within it, requests to stop (Windows lacks some of them) call `handler`."""
     before: dict[int, Any] = {}
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    for number in numbers if in_main_thread else ():  # others may set no handlers
+        present = signal.getsignal(number)
+        if present is signal.SIG_DFL or (callable(present) and not defaults_only):
+            before[number] = signal.signal(number, handler)
     try:
-        if threading.current_thread() is threading.main_thread():  # others may set no handlers
-            for number in (getattr(signal, name, None) for name in STOP_SIGNALS):
-                present = signal.SIG_IGN if number is None else signal.getsignal(number)
-                if number is not None and (
-                    present is signal.SIG_DFL or (callable(present) and not unhandled_only)
-                ):
-                    before[number] = signal.signal(number, handler)
         yield
     finally:
         for number, previous in before.items():
@@ -251,19 +241,17 @@ def deferred_signals() -> Iterator[None]:
     """Within it, Ctrl-C and other requests to stop wait; they take effect when it ends."""
     caught: list[int] = []
     try:
-        with _handled(lambda number, _: caught.append(number), unhandled_only=False):
+        with _handled(lambda number, _: caught.append(number), defaults_only=False):
             yield
     finally:
         for number in dict.fromkeys(caught):
             signal.raise_signal(number)
 
 
-@contextlib.contextmanager
-def stop_requests() -> Iterator[None]:
+def _stop(number: int, _: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def stop_requests() -> contextlib.AbstractContextManager[None]:
     """Within it, a closed terminal and a scheduler's signals raise KeyboardInterrupt, as Ctrl-C."""
-
-    def stop(number: int, _: Any) -> None:
-        raise KeyboardInterrupt
-
-    with _handled(stop, unhandled_only=True):
-        yield
+    return _handled(_stop, defaults_only=True)
