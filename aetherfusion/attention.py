@@ -1,8 +1,7 @@
-"""How the vectors of a set talk to each other.
+"""Multi-head self-attention and the transformer block.
 
-Owns: `MultiHeadSelfAttention` and `TransformerBlock`. Built in lesson 02.
-Implements Vaswani et al. 2017 (attention), with normalised queries and keys (Dehghani et al.
-2023) and adaLN-zero conditioning (Peebles & Xie 2023, figure 3).
+Built in lesson 02. Implements Vaswani et al. 2017, equation 1 (attention), with normalised queries
+and keys (Dehghani et al. 2023) and adaLN-zero conditioning (Peebles & Xie 2023, figure 3).
 """
 
 import torch
@@ -11,16 +10,16 @@ from torch import Tensor, nn
 
 
 class MultiHeadSelfAttention(nn.Module):
-    """Every vector asks all the others a question and takes the weighted mean of their answers.
+    """Replaces each vector by weighted means of all vectors' values, one mean for each head.
 
     >>> MultiHeadSelfAttention(64, num_heads=4)(torch.randn(2, 10, 64)).shape
     torch.Size([2, 10, 64])
 
     Args:
         embedding_dim: width D of the vectors.
-        num_heads: number of questions asked side by side; divides D.
-        qk_norm: normalise queries and keys in each head, which bounds the logits and keeps
-            training stable at high learning rates. Off, the layer equals `nn.MultiheadAttention`.
+        num_heads: number of heads; divides D.
+        qk_norm: normalise queries and keys in each head, which bounds the scores and stabilises
+            training at high learning rates. Without it, the layer equals `nn.MultiheadAttention`.
 
     Raises:
         ValueError: if `num_heads` does not divide `embedding_dim`.
@@ -32,8 +31,7 @@ class MultiHeadSelfAttention(nn.Module):
         super().__init__()
         if num_heads < 1 or embedding_dim % num_heads:
             raise ValueError(
-                f"num_heads must divide embedding_dim: {num_heads} heads cannot share "
-                f"the {embedding_dim} entries of a vector"
+                f"num_heads must divide the width of the tokens, {embedding_dim}; got {num_heads}"
             )
         self.num_heads = num_heads
         self.qk_norm = qk_norm
@@ -44,22 +42,20 @@ class MultiHeadSelfAttention(nn.Module):
         """(B, N, D) to (B, N, D)."""
         q, k, v = self.heads(x)
         if torch.is_grad_enabled() and x.device.type == "cpu":
-            # On a CPU the fused kernel's backward pass is slow where N is small: written out,
-            # training attention is about four times faster (N = 64, bfloat16).
+            # Written out, training is about four times faster than fused here (N = 64, bfloat16).
             mixed = self.weights(q, k) @ v  # (B, heads, N, D / heads)
         else:
             mixed = F.scaled_dot_product_attention(q, k, v)
         return self.to_out(mixed.transpose(1, 2).flatten(2))  # (B, N, D)
 
     def attention_maps(self, x: Tensor) -> Tensor:
-        """(B, N, D) to (B, num_heads, N, N): how much row i listens to column j. Rows sum to 1."""
+        """(B, N, D) to (B, num_heads, N, N): the weight of value j in output i. Rows sum to 1."""
         q, k, _ = self.heads(x)
         return self.weights(q, k)
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, N, D) to queries, keys and values, each (B, num_heads, N, D / num_heads)."""
-        # Heads first, then queries, keys and values: cut the other way round, the loops of a
-        # compiled step must find for each number the head that it belongs to, and are slower.
+        # Split into heads first, then into q, k and v: the other order compiles to slower loops.
         q, k, v = (
             part.transpose(1, 2)
             for part in self.to_qkv(x).unflatten(-1, (3 * self.num_heads, -1)).chunk(3, dim=2)
@@ -72,24 +68,22 @@ class MultiHeadSelfAttention(nn.Module):
     @staticmethod
     def weights(q: Tensor, k: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)), the last axis summing to 1."""
-        logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, N, N)
-        return logits.softmax(dim=-1)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (B, heads, N, N)
+        return scores.softmax(dim=-1)
 
 
 def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """`x * (1 + scale) + shift`: what a condition does to normalised features."""
+    """`x * (1 + scale) + shift`: how a condition acts on normalised features."""
     return x * (1 + scale) + shift
 
 
 class TransformerBlock(nn.Module):
-    """One round of conversation (attention), then one of thought (a two-layer network).
+    """Self-attention, then a two-layer network (MLP), each added to its input.
 
-    Both are added to what was there. With a `condition`, a linear map of it scales and shifts
-    what each part reads and gates what it adds; that map starts at zero, so that the block
-    starts as the identity (adaLN-zero). Without one it is the usual pre-norm block.
+    With a condition, a linear map of it gives a scale, a shift and a gate for each of the two
+    parts. That map starts at zero, so the block starts as the identity (adaLN-zero). Without a
+    condition it is the usual pre-norm block.
 
-    >>> TransformerBlock(64, num_heads=4)(torch.randn(2, 10, 64)).shape
-    torch.Size([2, 10, 64])
     >>> block = TransformerBlock(64, num_heads=4, condition_dim=32)
     >>> block(torch.randn(2, 10, 64), torch.randn(2, 32)).shape
     torch.Size([2, 10, 64])
@@ -98,12 +92,10 @@ class TransformerBlock(nn.Module):
         embedding_dim: width D of the vectors.
         num_heads: heads of the attention; divides D.
         condition_dim: width C of the conditioning vector; None for a block without one.
-        mlp_ratio: hidden width of the two-layer network, in units of D.
         qk_norm: see `MultiHeadSelfAttention`.
 
     Raises:
-        ValueError: if `num_heads` does not divide D; on use, if a condition is missing or given
-            to a block that was made without.
+        ValueError: if `num_heads` does not divide D; on use, for a missing or unexpected condition.
 
     Source: Peebles & Xie 2023, section 3.2 and figure 3.
     """
@@ -114,16 +106,15 @@ class TransformerBlock(nn.Module):
         num_heads: int,
         *,
         condition_dim: int | None = None,
-        mlp_ratio: float = 4.0,
         qk_norm: bool = True,
     ) -> None:
         super().__init__()
-        hidden = int(mlp_ratio * embedding_dim)
         # With a condition, the scale and shift of both norms come from it.
         learnt = condition_dim is None
         self.norm1 = nn.LayerNorm(embedding_dim, elementwise_affine=learnt)
         self.attention = MultiHeadSelfAttention(embedding_dim, num_heads, qk_norm=qk_norm)
         self.norm2 = nn.LayerNorm(embedding_dim, elementwise_affine=learnt)
+        hidden = 4 * embedding_dim
         self.mlp = nn.Sequential(
             nn.Linear(embedding_dim, hidden), nn.GELU(), nn.Linear(hidden, embedding_dim)
         )

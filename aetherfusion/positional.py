@@ -1,8 +1,7 @@
-"""Where and when: one sinusoid, three uses.
+"""Sinusoidal encodings of positions in a sequence, of the cells of a grid, and of the time.
 
-Owns: `sinusoid`, and its three readings: `PositionalEncoding` (a sequence), `position_grid`
-(an image, rows and columns) and `TimeEmbedding` (the noise level). Built in lesson 01.
-Implements Vaswani et al. 2017, section 3.5: sin and cos of a position at geometric frequencies.
+Built in lesson 01. Implements Vaswani et al. 2017, section 3.5: the sine and cosine of a position
+at geometrically spaced frequencies.
 """
 
 import math
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 
 
 def sinusoid(positions: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
-    """The hands of `dim / 2` clocks, from fast to slow, read at each position.
+    """Encodes each position by `dim / 2` pairs of sine and cosine, from fast to slow.
 
     Entry 2i is `sin(p * w_i)` and entry 2i + 1 is `cos(p * w_i)`, with
     `w_i = max_period ** (-2i / dim)`. The dot product of two encodings depends only on the
-    distance of their positions.
+    distance between their positions.
 
     >>> sinusoid(torch.arange(3), 8).shape
     torch.Size([3, 8])
@@ -24,7 +23,7 @@ def sinusoid(positions: Tensor, dim: int, max_period: float = 10_000.0) -> Tenso
     Args:
         positions: any shape (...), real numbers.
         dim: even width of the encoding.
-        max_period: the slowest clock goes round in about `2 * pi * max_period` positions.
+        max_period: the slowest pair has a period of about `2 * pi * max_period` positions.
 
     Returns:
         (..., dim) float32, on the positions' device.
@@ -45,7 +44,7 @@ def sinusoid(positions: Tensor, dim: int, max_period: float = 10_000.0) -> Tenso
 
 
 class PositionalEncoding(nn.Module):
-    """Adds to each vector of a sequence the encoding of its place, so that order can be seen.
+    """Adds to each vector of a sequence the encoding of its position.
 
     >>> PositionalEncoding(64)(torch.zeros(2, 10, 64)).shape
     torch.Size([2, 10, 64])
@@ -84,7 +83,7 @@ class PositionalEncoding(nn.Module):
 def position_grid(
     height: int, width: int, dim: int, *, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """The encoding of every cell of a grid, row by row: half of it says the row, half the column.
+    """Encodes each cell of a grid, row by row: half of the entries its row, half its column.
 
     >>> position_grid(8, 8, 64).shape
     torch.Size([64, 64])
@@ -92,7 +91,7 @@ def position_grid(
     Args:
         height, width: size of the grid in cells.
         dim: width of the encoding, a multiple of 4.
-        device: where the encoding shall be.
+        device: of the result.
 
     Returns:
         (height * width, dim) float32.
@@ -115,7 +114,7 @@ def position_grid(
 
 
 class TimeEmbedding(nn.Module):
-    """Turns the time t of the diffusion into a vector that the network can be conditioned on.
+    """Turns the diffusion time t into a vector that conditions the network.
 
     >>> TimeEmbedding(256)(torch.rand(4)).shape
     torch.Size([4, 256])
@@ -133,7 +132,6 @@ class TimeEmbedding(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """(B,) times in [0, 1] to (B, dim)."""
-        # Times lie in [0, 1], and a clock that turns once in 2 pi would hardly move: count
-        # thousandths, so that the fastest hand tells t = 0.500 from t = 0.501.
+        # In thousandths, so that the fastest pair distinguishes t = 0.500 from t = 0.501.
         encoding = sinusoid(1000 * t, self.dim)  # (B, dim)
         return self.mlp(encoding.to(next(self.parameters()).dtype))

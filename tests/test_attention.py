@@ -143,17 +143,15 @@ def test_qk_norm_bounds_the_logits() -> None:
 
 def test_attention_refuses_heads_that_do_not_divide() -> None:
     for heads in (5, 0, -1):
-        with pytest.raises(
-            ValueError, match=f"num_heads must divide embedding_dim.*{heads} heads.*24"
-        ):
+        with pytest.raises(ValueError, match=f"num_heads must divide .* 24; got {heads}$"):
             MultiHeadSelfAttention(DIM, heads)
-    with pytest.raises(ValueError, match="num_heads must divide embedding_dim"):
+    with pytest.raises(ValueError, match=r"num_heads must divide .* 24; got 5$"):
         TransformerBlock(DIM, 5)
 
 
-def torch_block(hidden: int = 4 * DIM) -> nn.TransformerEncoderLayer:
+def torch_block() -> nn.TransformerEncoderLayer:
     return nn.TransformerEncoderLayer(
-        DIM, HEADS, hidden, dropout=0, activation="gelu", batch_first=True, norm_first=True
+        DIM, HEADS, 4 * DIM, dropout=0, activation="gelu", batch_first=True, norm_first=True
     )
 
 
@@ -164,22 +162,17 @@ def copy_mlp(ours: TransformerBlock, theirs: nn.TransformerEncoderLayer) -> None
     theirs.linear2.load_state_dict(second.state_dict())
 
 
-@pytest.mark.parametrize("mlp_ratio", [4.0, 2.0])
-def test_block_equals_torch_encoder_layer(mlp_ratio: float) -> None:
+def test_block_equals_torch_encoder_layer() -> None:
     torch.manual_seed(0)
-    ours = TransformerBlock(DIM, HEADS, mlp_ratio=mlp_ratio, qk_norm=False)
+    ours = TransformerBlock(DIM, HEADS, qk_norm=False)
     perturb(ours)
-    theirs = torch_block(int(mlp_ratio * DIM))
+    theirs = torch_block()
     copy_attention(ours.attention, theirs.self_attn)
     copy_mlp(ours, theirs)
     theirs.norm1.load_state_dict(ours.norm1.state_dict())
     theirs.norm2.load_state_dict(ours.norm2.state_dict())
     x = some(2, 7, DIM)
     assert distance(ours(x), theirs(x)) < 1e-5
-    if mlp_ratio == 4.0:
-        default = TransformerBlock(DIM, HEADS, qk_norm=False)
-        default.load_state_dict(ours.state_dict())
-        assert distance(default(x), theirs(x)) < 1e-5
 
 
 @pytest.mark.parametrize("qk_norm", [True, False])
