@@ -1,14 +1,12 @@
-"""From data to noise and back: the path, the target, and every conversion. No network in here.
+"""From data to noise and back: the noise path, the training target and every conversion.
 
-Owns: `NoisePath`, its two instances `FLOW` and `COSINE`, and `sample_times`. Built in lesson 04.
-
-t = 0 is data, t = 1 is noise, and on the way
+Built in lesson 04: `NoisePath`, its two instances `FLOW` and `COSINE`, and `sample_times`.
+Implements Lipman et al. 2023 (flow matching) and Salimans & Ho 2022 (v-prediction):
 
     xt = alpha(t) * x0 + sigma(t) * noise,      v = dxt/dt = alpha'(t) * x0 + sigma'(t) * noise.
 
-The network predicts v. On the straight path `FLOW` (Lipman et al. 2023; Liu et al. 2023) this is
-v = noise - x0; on `COSINE` it is the v-prediction of Salimans & Ho (2022) times pi / 2. What
-others call it:
+t = 0 is data, t = 1 is noise, and the network predicts v. On the straight path `FLOW` this is
+v = noise - x0; on `COSINE` it is v-prediction times pi / 2. Other papers' conventions:
 
     | where                              | data is at  | they predict              | here    |
     |------------------------------------|-------------|---------------------------|---------|
@@ -17,6 +15,8 @@ others call it:
     | Lipman et al. 2023, flow_matching  | t = 1       | x0 - noise                | -v      |
     | Stable Diffusion 3 (Esser 2024)    | t = 0       | noise - x0                | v       |
     | Karras et al. 2022 (EDM)           | sigma = 0   | x0                        | x0      |
+
+DDPM's alpha-bar, the product of (1 - beta) over the steps so far, is alpha(t)^2 here.
 """
 
 import math
@@ -31,17 +31,17 @@ Schedule = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class NoisePath:
-    """A way from data to noise: four functions of time, and what follows from them.
+    """A path from data to noise: four functions of time, and the conversions between variables.
 
     >>> xt, v = FLOW.mix(x0, noise, t), FLOW.velocity(x0, noise, t)
     >>> x0_hat, noise_hat = FLOW.split(xt, v, t)            # x0 and noise again
 
     Args:
-        name: how it is called in files.
-        alpha, sigma: how much of the data and of the noise there is at time t in [0, 1].
+        name: "flow", "cosine"; model files store it.
+        alpha, sigma: the factors of data and noise at time t in [0, 1].
         d_alpha, d_sigma: their derivatives.
 
-    In every method images are (B, ...) and t is (B,) or a single number's tensor ().
+    In every method images are (B, ...) and t is (B,) or ().
     """
 
     name: str
@@ -50,8 +50,11 @@ class NoisePath:
     d_alpha: Schedule
     d_sigma: Schedule
 
+    def __reduce__(self) -> str:
+        return self.name.upper()  # copy and pickle refer to the constants FLOW and COSINE by name
+
     def mix(self, x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """xt, the image at time t on the way from `x0` to `noise`."""
+        """xt, the noisy image at time t."""
         t = _like(t, x0)
         return self.alpha(t) * x0 + self.sigma(t) * noise
 
@@ -61,7 +64,7 @@ class NoisePath:
         return self.d_alpha(t) * x0 + self.d_sigma(t) * noise
 
     def split(self, xt: Tensor, v: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """(x0, noise) from where we are and where we are going: the 2x2 system of the above."""
+        """(x0, noise) from xt and v: the inverse of the 2x2 system of `mix` and `velocity`."""
         t = _like(t, xt)
         determinant = self.alpha(t) * self.d_sigma(t) - self.d_alpha(t) * self.sigma(t)
         x0 = (self.d_sigma(t) * xt - self.sigma(t) * v) / determinant
@@ -69,21 +72,21 @@ class NoisePath:
         return x0, noise
 
     def noise_from_x0(self, xt: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """The noise in xt, if its data is `x0`; t > 0, as clean data has none."""
+        """The noise in xt, if its data is `x0`; for t > 0."""
         t = _like(t, xt)
         return (xt - self.alpha(t) * x0) / self.sigma(t)
 
     def velocity_from_x0(self, xt: Tensor, x0: Tensor, t: Tensor) -> Tensor:
-        """The velocity at xt, if its data is `x0`; t > 0."""
+        """The velocity at xt, if its data is `x0`; for t > 0."""
         return self.velocity(x0, self.noise_from_x0(xt, x0, t), t)
 
 
 def _like(t: Tensor, x: Tensor) -> Tensor:
-    """(B,) or () to (B, 1, 1, ...), to be multiplied with (B, ...)."""
+    """(B,) or () to (B, 1, 1, ...), which broadcasts with x (B, ...)."""
     return t.to(x).reshape(t.shape + (1,) * (x.ndim - t.ndim))
 
 
-#: The straight path: xt = (1 - t) x0 + t noise (Liu et al. 2023, equation 1, time turned round).
+#: The straight path: xt = (1 - t) x0 + t noise (Liu et al. 2023, equation 1, with time reversed).
 FLOW = NoisePath(
     name="flow",
     alpha=lambda t: 1 - t,
@@ -101,18 +104,21 @@ COSINE = NoisePath(
     d_sigma=lambda t: math.pi / 2 * torch.cos(math.pi / 2 * t),
 )
 
+#: The paths that a model file can name.
+PATHS = {path.name: path for path in (FLOW, COSINE)}
+
 
 def sample_times(
     num: int, *, generator: torch.Generator | None = None, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Times to train at: logit-normal, most of them in the middle, where the picture is decided.
+    """Draws training times from a logit-normal distribution, stratified, most of them near 1/2.
 
-    Near t = 0 what is left to predict is mostly the noise itself, and near t = 1 the answer is the
-    mean picture; in between the network has to decide. The draw is stratified: one uniform number
-    in each of `num` equal parts, so that every batch covers all noise levels.
+    Near t = 0 what is left to predict is mostly the noise, and near t = 1 the best prediction is
+    the mean image; in between there is most to learn. One uniform number is drawn in each of `num`
+    equal intervals, so that every batch covers all noise levels.
 
     Args:
-        num: how many.
+        num: number of times.
 
     Returns:
         (num,) float32 in (0, 1), in random order.
@@ -122,8 +128,8 @@ def sample_times(
     """
     u = torch.rand(num, generator=generator, device=device)
     order = torch.randperm(num, generator=generator, device=device)
-    # Kept off 0 and 1, where the normal quantile is infinite.
+    # Away from 0 and 1, where the normal quantile is infinite.
     u = ((order + u) / num).clamp(1e-6, 1 - 1e-6)
-    # The normal quantile (torch's ndtri is missing on Apple's GPUs; erfinv is everywhere).
+    # The normal quantile. (torch.special.ndtri is not available on Apple's GPUs.)
     z = math.sqrt(2) * torch.erfinv(2 * u - 1)
     return z.sigmoid()

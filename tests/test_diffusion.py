@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from statistics import NormalDist
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aetherfusion.diffusion import COSINE, FLOW, NoisePath, sample_times
+from aetherfusion.diffusion import PATHS as NAMED
 
 PATHS = [pytest.param(FLOW, id="flow"), pytest.param(COSINE, id="cosine")]
 
@@ -52,7 +55,18 @@ def test_the_two_paths_are_their_formulas() -> None:
             (COSINE.d_sigma, math.pi / 2 * math.cos(math.pi * t / 2)),
         ]:
             assert abs(float(ours(time)) - value) < 1e-14
-    assert (FLOW.name, COSINE.name) == ("flow", "cosine")
+    assert NAMED == {"flow": FLOW, "cosine": COSINE}
+    assert all(path.name == name for name, path in NAMED.items())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_copy_of_a_path_is_that_path(path: NoisePath) -> None:
+    """So that a model can be copied (its average is a copy) and pickled."""
+    assert copy.deepcopy(path) is path and pickle.loads(pickle.dumps(path)) is path
+    mine = NoisePath("mine", path.alpha, path.sigma, path.d_alpha, path.d_sigma)
+    assert copy.deepcopy(mine) is mine
+    with pytest.raises(pickle.PicklingError):
+        pickle.dumps(mine)
 
 
 @pytest.mark.parametrize("path", PATHS)
