@@ -1,8 +1,7 @@
-"""The whole network: what is it (the label), how noisy is it (the time), what does it look like.
+"""The full network: a U-Net conditioned on the time and the class label.
 
-Owns: `DiffusionTransformerUNet`, built in lesson 03 around the U-Net.
-Implements the conditioning of Peebles & Xie 2023: the embeddings of time and label are added,
-and their sum steers every block.
+Built in lesson 03. Implements the conditioning of Peebles & Xie 2023, section 3.2: the embeddings
+of time and label are added, and their sum conditions every block.
 """
 
 from collections.abc import Sequence
@@ -10,12 +9,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .diffusion import FLOW, NoisePath
 from .positional import TimeEmbedding
 from .unet import UNetWithAttention
 
 
 class DiffusionTransformerUNet(nn.Module):
-    """Predicts the velocity v = dxt/dt of a noisy image, given its time and, if known, its class.
+    """Predicts the velocity v = dxt/dt of noisy images, given their times and, if known, classes.
 
     >>> model = DiffusionTransformerUNet(image_size=32, num_classes=10)
     >>> xt, t, labels = torch.randn(2, 3, 32, 32), torch.rand(2), torch.tensor([7, 3])
@@ -24,21 +24,22 @@ class DiffusionTransformerUNet(nn.Module):
 
     Args:
         image_size: height and width in pixels, a multiple of 4.
-        num_classes: number of labels; 0 for a model without classes.
-        embedding_dim: the size of everything, a multiple of 8; see `UNetWithAttention`.
-        num_heads: heads of each transformer block.
+        num_classes: number of labels, at least 1.
+        embedding_dim: the base width E, a multiple of 8; see `UNetWithAttention`.
+        num_heads: heads of each transformer block; divides 3 E / 2.
         channels: 3 for colour images.
         depth: number of transformer blocks.
-        class_names: what the labels are called, in their order, for those who ask by name.
+        class_names: the names of the labels, in their order, to ask for images by name.
+        path: the noise path to train and sample on, `FLOW` or `COSINE`.
 
     Attributes:
-        null_label: the label that says "any class": train with it now and then, and the model
-            can be guided (Ho & Salimans 2022).
-        config: the arguments as a dictionary; `DiffusionTransformerUNet(**config)` is its like.
+        null_label: the label that means "any class". Training with it now and then makes guidance
+            possible (Ho & Salimans 2022).
+        config: the arguments; `DiffusionTransformerUNet(**config)` makes a model of the same kind.
 
     Raises:
-        ValueError: for sizes that do not fit each other; on use, for images, times or labels of
-            the wrong shape, or (on a CPU) labels out of range.
+        ValueError: for sizes that do not fit each other, and for inputs of the wrong shape or (on
+            a CPU) labels out of range.
 
     Source: Peebles & Xie 2023, figure 3.
     """
@@ -53,22 +54,30 @@ class DiffusionTransformerUNet(nn.Module):
         channels: int = 3,
         depth: int = 4,
         class_names: Sequence[str] | None = None,
+        path: NoisePath = FLOW,
     ) -> None:
         super().__init__()
-        _check_model(image_size, num_classes, class_names)
-        self.image_size = image_size
-        self.num_classes = num_classes
-        self.channels = channels
-        self.null_label = num_classes
+        if min(image_size, num_classes, embedding_dim) < 1 or image_size % 4:
+            raise ValueError(
+                "image_size must be a multiple of 4, num_classes and embedding_dim at least 1; "
+                f"got {image_size}, {num_classes} and {embedding_dim}"
+            )
+        if class_names is not None and len(class_names) != num_classes:
+            raise ValueError(f"got {len(class_names)} class_names for {num_classes} classes")
+        if isinstance(path, str):
+            raise ValueError(f"path must be a NoisePath, FLOW or COSINE; got the name {path!r}")
+        self.image_size, self.channels, self.path = image_size, channels, path
+        self.num_classes = self.null_label = num_classes
         self.class_names = None if class_names is None else tuple(class_names)
         self.config = {
             "image_size": image_size,
             "num_classes": num_classes,
+            "channels": channels,
             "embedding_dim": embedding_dim,
             "num_heads": num_heads,
-            "channels": channels,
             "depth": depth,
-            "class_names": None if class_names is None else list(class_names),
+            "path": path,
+            "class_names": class_names and list(class_names),
         }
         condition_dim = 2 * embedding_dim
         self.time_embedding = TimeEmbedding(condition_dim)
@@ -80,7 +89,7 @@ class DiffusionTransformerUNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def reset_ends(self) -> None:
-        """Labels start apart but small, the last convolution at zero, and so the prediction."""
+        """Label embeddings start small, the last convolution and with it the prediction at zero."""
         nn.init.normal_(self.label_embedding.weight, std=0.3)
         last = self.unet.unfold[0]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
@@ -88,47 +97,24 @@ class DiffusionTransformerUNet(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, xt: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The velocity at (xt, t).
+        """The velocity (B, channels, image_size, image_size) at (xt, t).
 
         Args:
-            xt: (B, channels, image_size, image_size), noisy images.
+            xt: noisy images, in the same shape.
             t: (B,), times in [0, 1]: 0 is data, 1 is noise.
-            labels: (B,) integers in [0, num_classes], `null_label` among them; None for any class.
-
-        Returns:
-            (B, channels, image_size, image_size).
+            labels: (B,) integers in [0, null_label]; None for any class.
         """
         if labels is None:
             labels = torch.full((len(xt),), self.null_label, device=xt.device)
-        _check_inputs(self, xt, t, labels)
+        shape = (self.channels, self.image_size, self.image_size)
+        if xt.shape[1:] != shape or not t.shape == labels.shape == xt.shape[:1]:
+            raise ValueError(
+                f"expected xt (B, {', '.join(map(str, shape))}), t (B,) and labels (B,); "
+                f"got {tuple(xt.shape)}, {tuple(t.shape)} and {tuple(labels.shape)}"
+            )
+        if labels.device.type == "cpu" and not torch.compiler.is_compiling():  # a GPU would wait
+            wrong = set(labels.tolist()) - set(range(self.null_label + 1))
+            if wrong:
+                raise ValueError(f"labels must be in [0, {self.null_label}], got {min(wrong)}")
         condition = self.time_embedding(t) + self.label_embedding(labels)  # (B, C)
         return self.unet(xt, condition)
-
-
-def _check_model(image_size: int, num_classes: int, class_names: Sequence[str] | None) -> None:
-    if image_size < 4 or image_size % 4:
-        raise ValueError(f"image_size must be a multiple of 4, got {image_size}")
-    if num_classes < 0:
-        raise ValueError(f"num_classes must be 0 or more, got {num_classes}")
-    if class_names is not None and len(class_names) != num_classes:
-        raise ValueError(f"{num_classes} classes cannot have {len(class_names)} class_names")
-
-
-def _check_inputs(model: DiffusionTransformerUNet, xt: Tensor, t: Tensor, labels: Tensor) -> None:
-    size = (model.channels, model.image_size, model.image_size)
-    if xt.ndim != 4 or xt.shape[1:] != size:
-        raise ValueError(
-            f"expected images of shape (B, {', '.join(map(str, size))}), got {tuple(xt.shape)}"
-        )
-    for name, value in {"t": t, "labels": labels}.items():
-        if value.shape != (len(xt),):
-            raise ValueError(
-                f"{name} must have shape ({len(xt)},), one for each image; got {tuple(value.shape)}"
-            )
-    # On a GPU a look at the labels would wait for it; there the embedding itself refuses them.
-    look = labels.device.type == "cpu" and not torch.compiler.is_compiling()
-    if look and len(labels):
-        low, high = labels.aminmax()
-        if low < 0 or high > model.null_label:
-            wrong = int(low if low < 0 else high)
-            raise ValueError(f"labels must be in [0, {model.null_label}], got {wrong}")

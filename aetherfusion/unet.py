@@ -1,8 +1,7 @@
-"""How a network sees both the leaf and the tree: a U-Net with transformer blocks inside.
+"""A U-Net with transformer blocks at its lowest resolution.
 
-Owns: `ResidualBlock`, `Downsample`, `Upsample` and `UNetWithAttention`. Built in lesson 03.
-Implements Ronneberger et al. 2015 (down, up, skip), with most of the work done by transformer
-blocks at a quarter of the resolution (Hoogeboom et al. 2023; Peebles & Xie 2023).
+Built in lesson 03. Implements Ronneberger et al. 2015 (down, up, skip), with most of the work done
+by transformer blocks at a quarter of the resolution (Hoogeboom et al. 2023; Peebles & Xie 2023).
 """
 
 import torch
@@ -16,7 +15,7 @@ from .positional import position_grid
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions whose result is added to the input.
 
-    A condition scales and shifts the features between them; the second convolution starts at
+    A condition scales and shifts the features between them. The second convolution starts at
     zero, so that with equal numbers of channels the block starts as the identity.
 
     >>> block = ResidualBlock(64, 64, condition_dim=32)
@@ -64,10 +63,10 @@ class ResidualBlock(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation of each pixel over its channels: (B, channels, H, W) to the same.
+    """Layer normalisation of each pixel over its channels.
 
-    The usual choice is GroupNorm; with the channels last in memory this one reads each pixel
-    once, which made it four times faster on a CPU, and it needs no number of groups.
+    The usual choice is GroupNorm. With channels last in memory this one reads each pixel once,
+    which is four times faster on a CPU, and it needs no number of groups.
     """
 
     def __init__(self, channels: int) -> None:
@@ -78,8 +77,7 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) to the same."""
         height, width = x.shape[-2:]
-        # Height and width as one axis: with two, a compiled step stores some results column by
-        # column, the rest row by row, and jumps through memory between them.
+        # Height and width as one axis: with two, a compiled step mixes memory layouts and is slow.
         x = x.flatten(2).transpose(1, 2)  # (B, H * W, C): a view, where channels are last in memory
         x = F.layer_norm(x, x.shape[-1:], self.weight, self.bias)
         return x.transpose(1, 2).unflatten(2, (height, width))
@@ -100,11 +98,11 @@ class Upsample(nn.Sequential):
 
 
 class UNetWithAttention(nn.Module):
-    """Down, think, and up again, with a skip for what must not be forgotten.
+    """An encoder, transformer blocks on its smallest feature map, and a decoder with a skip.
 
-    Every 2x2 pixels are folded into channels; convolutions see the leaf at half the resolution,
-    with `embedding_dim // 2` channels; transformer blocks see the tree at a quarter of it, where
-    32x32 pixels are 64 tokens of width D = 3 / 2 `embedding_dim`; the way up joins both.
+    Every 2x2 pixels are folded into channels. Convolutions work at half the resolution, with E / 2
+    channels. Transformer blocks work at a quarter of it, where 32x32 pixels are 64 tokens of width
+    D = 3 E / 2. The decoder joins both.
 
     >>> unet = UNetWithAttention(3, 3, embedding_dim=64, num_heads=4)
     >>> unet(torch.randn(2, 3, 32, 32)).shape
@@ -112,8 +110,9 @@ class UNetWithAttention(nn.Module):
 
     Args:
         in_channels, out_channels: channels of the images before and after.
-        embedding_dim: the size of everything, E; a multiple of 8.
-        num_heads: heads of each transformer block.
+        embedding_dim: the base width E, a multiple of 8. Mind that the transformer blocks are
+            wider: `UNetWithAttention(3, 3, 128, 4)` has tokens of width 192.
+        num_heads: heads of each transformer block; divides D.
         condition_dim: width C of the conditioning vector; None for a network without one.
         depth: number of transformer blocks.
 
@@ -136,7 +135,8 @@ class UNetWithAttention(nn.Module):
         depth: int = 4,
     ) -> None:
         super().__init__()
-        _check_sizes(embedding_dim, num_heads, depth)
+        if embedding_dim < 8 or embedding_dim % 8:
+            raise ValueError(f"embedding_dim must be a multiple of 8, got {embedding_dim}")
         width, self.token_dim = embedding_dim // 2, 3 * embedding_dim // 2
         self.fold = nn.Sequential(
             nn.PixelUnshuffle(2), nn.Conv2d(4 * in_channels, width, 3, padding=1)
@@ -174,15 +174,3 @@ class UNetWithAttention(nn.Module):
         h = torch.cat([self.up(h), skip], dim=1)  # (B, E, H / 2, W / 2)
         h = self.decode(h, condition)  # (B, E / 2, H / 2, W / 2)
         return self.unfold(F.silu(self.norm(h)))  # (B, out_channels, H, W)
-
-
-def _check_sizes(embedding_dim: int, num_heads: int, depth: int) -> None:
-    if embedding_dim < 8 or embedding_dim % 8:
-        raise ValueError(f"embedding_dim must be a multiple of 8, got {embedding_dim}")
-    if num_heads < 1 or 3 * embedding_dim // 2 % num_heads:
-        raise ValueError(
-            "num_heads must divide the width of the tokens, 3/2 embedding_dim = "
-            f"{3 * embedding_dim // 2}; got {num_heads}"
-        )
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")

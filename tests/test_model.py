@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import copy
+import io
 import re
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from aetherfusion.diffusion import COSINE, FLOW
 from aetherfusion.model import DiffusionTransformerUNet
 
 
@@ -91,7 +93,7 @@ def test_no_labels_means_the_null_label() -> None:
 
 
 @pytest.mark.parametrize("image_size", [16, 64])
-@pytest.mark.parametrize("num_classes", [0, 3, 100])
+@pytest.mark.parametrize("num_classes", [1, 3, 100])
 @torch.no_grad()
 def test_sizes_and_classes(image_size: int, num_classes: int) -> None:
     model = small_model(image_size, num_classes)
@@ -112,15 +114,28 @@ def test_grey_pictures() -> None:
 @pytest.mark.parametrize("names", [None, ["cat", "dog", "T-shirt"]])
 @torch.no_grad()
 def test_config_rebuilds_the_model(names: list[str] | None) -> None:
-    model = DiffusionTransformerUNet(16, 3, 24, 2, channels=1, depth=3, class_names=names)
+    model = DiffusionTransformerUNet(
+        16, 3, 24, 2, channels=1, depth=3, class_names=names, path=COSINE
+    )
     perturb(model)
-    config = json.loads(json.dumps(model.config))
-    like = DiffusionTransformerUNet(**config)
+    like = DiffusionTransformerUNet(**model.config)
     like.load_state_dict(model.state_dict(), strict=True)
     x, t, labels = some(2, 1, 16, 16), torch.rand(2), torch.tensor([0, 2])
     assert distance(like(x, t, labels), model(x, t, labels)) == 0
     assert like.config == model.config
     assert like.class_names == model.class_names == (names and tuple(names))
+    assert like.path is COSINE
+
+
+def test_the_model_keeps_its_noise_path() -> None:
+    assert DiffusionTransformerUNet(8, 3, 8, 2, depth=1).path is FLOW
+    model = DiffusionTransformerUNet(8, 3, 8, 2, depth=1, path=COSINE)
+    assert model.path is COSINE and copy.deepcopy(model).path is COSINE
+    torch.save(model, file := io.BytesIO())
+    file.seek(0)
+    assert torch.load(file, weights_only=False).path is COSINE
+    with pytest.raises(ValueError, match=r"path must be a NoisePath.* got the name 'cosine'"):
+        DiffusionTransformerUNet(path="cosine")  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -164,10 +179,11 @@ def test_it_is_small_and_cheap_to_train() -> None:
 
 def test_it_says_what_does_not_fit_when_made() -> None:
     cases = [
-        ({"image_size": 30}, "image_size must be a multiple of 4, got 30"),
-        ({"image_size": 0}, "image_size must be a multiple of 4, got 0"),
-        ({"num_classes": -1}, "num_classes must be 0 or more, got -1"),
-        ({"num_classes": 3, "class_names": ["a", "b"]}, "3 classes cannot have 2 class_names"),
+        ({"image_size": 30}, "image_size must be a multiple of 4.* got 30, "),
+        ({"image_size": 0}, "image_size must be a multiple of 4.* got 0, "),
+        ({"num_classes": 0}, "num_classes and embedding_dim at least 1; got 32, 0 and 128"),
+        ({"embedding_dim": -8}, "num_classes and embedding_dim at least 1; got 32, 10 and -8"),
+        ({"class_names": ["cat", "dog"]}, "got 2 class_names for 10 classes"),
         (
             {"embedding_dim": 128, "num_heads": 7},
             "num_heads must divide the width of the tokens.* 192; got 7",
@@ -183,14 +199,16 @@ def test_it_says_what_does_not_fit_when_used() -> None:
     model = small_model()
     x, t, labels = some(2, 3, 16, 16), torch.rand(2), torch.tensor([0, 1])
     for wrong in (some(2, 3, 32, 32), some(2, 1, 16, 16), some(3, 16, 16)):
-        message = re.escape(f"(B, 3, 16, 16), got {tuple(wrong.shape)}")
+        message = re.escape("xt (B, 3, 16, 16), ") + ".*" + re.escape(f"got {tuple(wrong.shape)}, ")
         with pytest.raises(ValueError, match=message):
             model(wrong, t, labels)
     for wrong in (labels[:1], labels[:, None], torch.tensor(1)):
-        with pytest.raises(ValueError, match=r"labels must have shape \(2,\)"):
+        message = re.escape(f"labels (B,); got (2, 3, 16, 16), (2,) and {tuple(wrong.shape)}")
+        with pytest.raises(ValueError, match=message):
             model(x, t, wrong)
     for wrong in (t[:1], t[:, None], torch.tensor(0.5)):
-        with pytest.raises(ValueError, match=r"t must have shape \(2,\)"):
+        message = re.escape(f"t (B,) and labels (B,); got (2, 3, 16, 16), {tuple(wrong.shape)} and")
+        with pytest.raises(ValueError, match=message):
             model(x, wrong, labels)
 
 

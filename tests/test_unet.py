@@ -1,4 +1,4 @@
-"""The U-Net and its parts: numbers against torch, how far it sees, and where it looks."""
+"""The U-Net and its parts: numbers against torch, its receptive field, and its positions."""
 
 from __future__ import annotations
 
@@ -226,12 +226,14 @@ def test_memory_format_changes_no_number() -> None:
 
 
 def test_unet_says_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"embedding_dim must be a multiple of .*got 18"):
-        UNetWithAttention(3, 3, 18, 2)
-    with pytest.raises(ValueError, match="num_heads must divide"):
-        UNetWithAttention(3, 3, 16, 5)
-    with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
-        UNetWithAttention(3, 3, 16, 2, depth=0)
+    for width in (18, 0, -8):
+        with pytest.raises(ValueError, match=f"embedding_dim must be a multiple of 8, got {width}"):
+            UNetWithAttention(3, 3, width, 2)
+    # The transformer blocks are 3/2 as wide as embedding_dim: 16 is divisible by 16, 24 is not.
+    with pytest.raises(
+        ValueError, match="num_heads must divide the width of the tokens, 24; got 16"
+    ):
+        UNetWithAttention(3, 3, 16, 16)
     with pytest.raises(ValueError, match="condition"):
         small_unet(condition_dim=8)(some(1, 3, 16, 16))
     with pytest.raises(ValueError, match="condition"):
