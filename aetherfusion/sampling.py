@@ -1,10 +1,10 @@
-"""From noise to picture: the samplers, the times they visit, and guidance. No network in here.
+"""Samplers, which solve dx/dt = v(x, t) from noise to data; their times; and guidance.
 
-Owns: `ddim`, `heun`, `dpmpp_2m`, `time_grid` and `guided`. Built in lesson 06.
+Built in lesson 06. Implements DDIM (Song et al. 2021), Heun's method (Karras et al. 2022) and
+DPM-Solver++ 2M (Lu et al. 2022b), and classifier-free guidance (Ho & Salimans 2022).
 
-A sampler is `sampler(denoise, x, times, *, path, callback)`. `denoise(xt, t)` says what the data
-at xt might be, x0_hat; `times` falls from 1 (noise) to 0 (data). Each solves the same equation,
-dx/dt = v(x, t), and they differ in how far they trust one look at it.
+A sampler is `sampler(denoise, x, times, *, path=FLOW, callback=None)`, where `denoise(xt, t)`
+predicts the data, x0_hat, and `times` falls from 1 (noise) to 0 (data).
 """
 
 import itertools
@@ -26,10 +26,10 @@ class SamplerStep:
     """One step of a sampler.
 
     Attributes:
-        index, num_steps: which step, from 0, of how many.
-        t: the time, a tensor (), at which `xt` and `x0_hat` stand.
-        xt: (B, ...), the noisy images before the step.
-        x0_hat: (B, ...), what the model took them for.
+        index, num_steps: number of the step, from 0, and of all steps.
+        t: the time before the step, a tensor ().
+        xt: (B, ...), the noisy images at time t.
+        x0_hat: (B, ...), the data predicted from them.
     """
 
     index: int
@@ -44,25 +44,23 @@ Sampler = Callable[..., Tensor]
 
 
 def time_grid(steps: int, *, tail: int = 2) -> Tensor:
-    """The times that a sampler visits: `steps + 1` of them, from 1 down to 0.
+    """The `steps + 1` times of a sampler, from 1 down to 0.
 
-    They fall evenly, but for the end. The step to 0 is of first order in each sampler here, and a
-    long one blurs fine detail. So the last of the even steps is cut, again and again, at a third of
-    the time that is left.
+    They are evenly spaced except near 0. The step to 0 is of first order in every sampler here,
+    and a long one blurs fine detail. So the last of the even steps is split, `tail` times, at a
+    third of the remaining time.
 
     >>> time_grid(14)  # 1, 11/12, ..., 2/12, 1/12, 1/36, 1/108, 0
 
     Args:
         steps: at least 1.
-        tail: how often to cut; 0 for even times. At most a fifth of the steps are spent on it.
+        tail: number of splits; 0 for even times. At most a fifth of the steps are spent on them.
 
     Returns:
-        (steps + 1,) float64, so that differences of neighbours stay exact.
+        (steps + 1,) float64, so that differences between neighbours stay exact.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    if tail < 0:
-        raise ValueError(f"tail must be at least 0, got {tail}")
     tail = min(tail, steps // 5)
     even = torch.linspace(1, 0, steps - tail + 1, dtype=torch.float64)
     cuts = even[-2] / 3 ** torch.arange(1, tail + 1, dtype=torch.float64)
@@ -76,29 +74,29 @@ def guided(
     guidance_scale: float,
     guidance_interval: tuple[float, float] = (0.0, 1.0),
 ) -> Denoiser:
-    """Steers towards what the label changes: past the labelled estimate, away from the other.
+    """Classifier-free guidance: extrapolates from the unconditional to the labelled prediction.
 
     Args:
         denoise: (xt, t, labels) to x0_hat.
-        labels: (B,), what is asked for.
-        null_label: the label that says "any class".
-        guidance_scale: 1 is no guidance, 0 forgets the label, above 1 exaggerates it.
+        labels: (B,), the classes asked for.
+        null_label: the label that means "any class".
+        guidance_scale: 1 is no guidance, 0 ignores the label, above 1 exaggerates its effect.
         guidance_interval: (low, high), the times between which to guide; outside the scale is 1.
-            At high noise guidance takes away variety, at low noise it does little but cost.
+            At high noise guidance reduces variety, at low noise it has little effect.
 
     Returns:
-        a denoiser (xt, t) to x0_hat; where it guides, it looks at the model with 2 B images.
+        a denoiser (xt, t) to x0_hat; where it guides, a function evaluation takes 2 B images.
 
     Raises:
-        ValueError: for an interval that is not 0 <= low <= high <= 1, or an infinite scale or nan.
+        ValueError: for an interval that is not 0 <= low <= high <= 1, or a scale beyond +-1000.
 
     Source: Ho & Salimans 2022, equation 6; Kynkaanniemi et al. 2024 (the interval).
     """
     low, high = guidance_interval
     if not 0 <= low <= high <= 1:
         raise ValueError(f"guidance_interval must be 0 <= low <= high <= 1, got {low}, {high}")
-    if not math.isfinite(guidance_scale):
-        raise ValueError(f"guidance_scale must be a finite number, got {guidance_scale}")
+    if not -1000 <= guidance_scale <= 1000:
+        raise ValueError(f"guidance_scale must be in [-1000, 1000], got {guidance_scale}")
     both_labels = torch.cat([labels, torch.full_like(labels, null_label)])  # (2 B,)
 
     def steered(xt: Tensor, t: Tensor) -> Tensor:
@@ -118,19 +116,16 @@ def ddim(
     path: NoisePath = FLOW,
     callback: Callback | None = None,
 ) -> Tensor:
-    """First order: take x0_hat and the noise it implies, and mix them anew for the next time.
+    """First order: mixes x0_hat and the noise it implies for the next time.
 
-    One look at the model a step. On the straight path this is Euler's method.
+    One function evaluation per step. On the straight path this is Euler's method.
 
     Args:
         denoise: (xt, t) to x0_hat, with t a tensor ().
-        x: (B, ...), noise to start from.
-        times: (steps + 1,), falling; see `time_grid`.
-        path: between data and noise.
+        x: (B, ...), the starting noise; the result has its shape and dtype.
+        times: (steps + 1,), decreasing; see `time_grid`.
+        path: the noise path of the model.
         callback: called with every `SamplerStep`.
-
-    Returns:
-        (B, ...), like `x`.
 
     Source: Song, Meng & Ermon 2021, equation 12 with sigma = 0.
     """
@@ -151,10 +146,10 @@ def heun(
     path: NoisePath = FLOW,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Second order: take a step, look again from there, and go back to take the mean of both.
+    """Second order: takes an Euler step, evaluates there, and steps with the mean velocity instead.
 
-    Two looks at the model a step, but for the last: at t = 0 there is no noise left to look at.
-    Arguments and result as for `ddim`.
+    Two function evaluations per step, except for the last, which is a step of `ddim`: at t = 0
+    x0_hat does not determine the velocity. Arguments and result: see `ddim`.
 
     Source: Karras et al. 2022, algorithm 1.
     """
@@ -182,11 +177,10 @@ def dpmpp_2m(
     path: NoisePath = FLOW,
     callback: Callback | None = None,
 ) -> Tensor:
-    """Second order from memory: foresee how x0_hat moves from how it moved in the step before.
+    """Second order, multistep: extrapolates x0_hat from its change over the previous step.
 
-    One look at the model a step. It counts in lambda = log(alpha / sigma), which is infinite at
-    both ends: the step away from pure noise, the one after it, and the step to clean data are of
-    first order. Arguments and result as for `ddim`.
+    One function evaluation per step. Its variable lambda = log(alpha / sigma) is infinite at both
+    ends, so the first two steps and the last are of first order. Arguments and result: see `ddim`.
 
     Source: Lu et al. 2022b (DPM-Solver++), algorithm 2.
     """
@@ -197,14 +191,14 @@ def dpmpp_2m(
         if callback:
             callback(SamplerStep(i, len(times) - 1, t, x, x0_hat))
         h = _half_log_snr(path, t_next) - _half_log_snr(path, t)
-        foreseen = x0_hat
+        x0_mid = x0_hat  # at the midpoint of the step
         if x0_before is not None and math.isfinite(h):
-            foreseen = x0_hat + (x0_hat - x0_before) * (h / h_before / 2)
-        # sigma' / sigma x + alpha' (1 - e^-h) x0, written so that neither end divides by zero.
+            x0_mid = x0_hat + (x0_hat - x0_before) * (h / h_before / 2)
+        # sigma_next / sigma x + alpha_next (1 - e^-h) x0_mid, without a division by zero.
         alpha, sigma = path.alpha(t), path.sigma(t)
         alpha_next, sigma_next = path.alpha(t_next), path.sigma(t_next)
         keep = sigma_next / sigma
-        x = keep.to(x) * x + (alpha_next - keep * alpha).to(x) * foreseen
+        x = keep.to(x) * x + (alpha_next - keep * alpha).to(x) * x0_mid
         x0_before, h_before = x0_hat, h
     return x
 
@@ -212,7 +206,7 @@ def dpmpp_2m(
 def _half_log_snr(path: NoisePath, t: Tensor) -> float:
     """lambda = log(alpha / sigma): minus infinity at t = 1, infinity at t = 0."""
     if t >= 1:
-        return -math.inf  # where rounding leaves a trace of alpha
+        return -math.inf  # rounding would leave a small alpha on the cosine path
     return float(torch.log(path.alpha(t) / path.sigma(t)))
 
 
@@ -220,5 +214,5 @@ def _check_times(times: Tensor) -> None:
     falling = times.ndim == 1 and len(times) >= 2 and bool((times.diff() < 0).all())
     if not falling or times[0] > 1 or times[-1] < 0:
         raise ValueError(
-            f"times must fall from at most 1 to at least 0, as time_grid(steps) does; got {times}"
+            f"times must fall from at most 1 to at least 0, like time_grid(steps); got {times}"
         )

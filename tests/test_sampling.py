@@ -208,7 +208,7 @@ def test_the_times_of_the_docstring() -> None:
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_thirds_at_the_end_are_worth_their_looks(sampler: Sampler) -> None:
+def test_short_last_steps_are_worth_their_cost(sampler: Sampler) -> None:
     """Data with fine details, for which the last step of an even grid is too long."""
     weights, spread = torch.tensor([0.5, 0.5], dtype=torch.float64), 0.01
 
@@ -278,8 +278,6 @@ def test_a_time_grid_with_a_long_tail_still_falls() -> None:
 def test_time_grid_refuses_what_makes_no_sense() -> None:
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         time_grid(0)
-    with pytest.raises(ValueError, match="tail must be at least 0, got -1"):
-        time_grid(4, tail=-1)
 
 
 class LabelledFake:
@@ -327,7 +325,7 @@ def test_guidance_keeps_to_its_interval() -> None:
     for time in (0.0, 1.0):
         fake.images.clear()
         always(x, torch.tensor(time))
-        assert sum(fake.images) == 6, "the whole of [0, 1] unless told"
+        assert sum(fake.images) == 6, "the whole of [0, 1] by default"
 
 
 @pytest.mark.parametrize("interval", [(-0.1, 1.0), (0.0, 1.1), (0.7, 0.3)])
@@ -336,7 +334,7 @@ def test_guidance_refuses_intervals_that_are_none(interval: tuple[float, float])
         guided(LabelledFake(), torch.tensor([1]), 9, 2.0, interval)
 
 
-@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
-def test_guidance_refuses_a_scale_that_is_no_number(scale: float) -> None:
-    with pytest.raises(ValueError, match="guidance_scale must be a finite number"):
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 1e308, -2000.0])
+def test_guidance_refuses_a_scale_out_of_range(scale: float) -> None:
+    with pytest.raises(ValueError, match=r"guidance_scale must be in \[-1000, 1000\], got"):
         guided(LabelledFake(), torch.tensor([1]), 9, scale)
