@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from aetherfusion.data import CIFAR10_CLASSES
 from aetherfusion.diffusion import COSINE
-from aetherfusion.generation import denoising_trajectory, generate_images, label_numbers
+from aetherfusion.generation import (
+    denoising_trajectory,
+    generate_images,
+    label_numbers,
+    starting_noise,
+)
 from aetherfusion.model import DiffusionTransformerUNet
 from aetherfusion.sampling import SamplerStep, ddim, dpmpp_2m, heun
 
@@ -81,7 +88,25 @@ def test_labels_as_people_write_them(model: DiffusionTransformerUNet) -> None:
     assert numbers(model, model.null_label, 1) == [10]
     assert numbers(model, np.int64(3), 2) == [3, 3]
     assert numbers(model, np.array([3, 4]), 2) == [3, 4]
-    assert numbers(model, torch.tensor([3.0, 4.0]), 2) == [3, 4]
+    assert numbers(model, np.array(3), 2) == [3, 3]
+    assert numbers(model, np.array(["cat", "dog"]), 2) == [3, 5]
+    assert numbers(model, [torch.tensor(3), np.uint8(4), "5"], 3) == [3, 4, 5]
+    for dtype in (torch.uint8, torch.int8, torch.int32):
+        assert numbers(model, torch.tensor([4, 2], dtype=dtype), 2) == [4, 2]
+    assert label_numbers(model, torch.tensor([4], dtype=torch.uint8), 2).dtype == torch.int64
+
+
+def test_one_image_for_each_label_by_default(model: DiffusionTransformerUNet) -> None:
+    twelve = [*CIFAR10_CLASSES, "cat", "dog"]
+    assert numbers(model, twelve, None) == [*range(10), 3, 5]
+    assert numbers(model, torch.tensor([1, 2]), None) == [1, 2]
+    assert numbers(model, ["cat"], None) == [3]
+    assert numbers(model, "cat", None) == numbers(model, torch.tensor(3), None) == [3] * 10
+    assert numbers(tiny_model(3), None, None) == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+    images = generate_images(model, labels=twelve, steps=1)
+    assert distance(images, generate_images(model, 12, labels=twelve, steps=1)) == 0
+    assert len(generate_images(model, labels="cat", steps=1)) == 10
+    assert len(generate_images(model, steps=1)) == 10
 
 
 def test_labels_are_called_what_the_model_calls_them() -> None:
@@ -91,7 +116,7 @@ def test_labels_are_called_what_the_model_calls_them() -> None:
         numbers(model, "squre", 1)
     with pytest.raises(ValueError, match="no class 'car'"):
         numbers(model, "car", 1)
-    with pytest.raises(ValueError, match="classes have no names; ask by number, from 0"):
+    with pytest.raises(ValueError, match=r"no class 'star'; .* All: 0, 1, 2"):
         numbers(tiny_model(3), "star", 1)
 
 
@@ -134,21 +159,24 @@ def test_wrong_labels_are_refused_with_what_to_do(model: DiffusionTransformerUNe
     for label in (11, -1):
         with pytest.raises(ValueError, match=rf"labels must be in \[0, 10\), got {label}"):
             generate_images(model, labels=[0, label])
-    for fraction in (3.9, torch.tensor(3.9), [0, 3.9]):
-        with pytest.raises(ValueError, match="labels are whole numbers or names of classes, got"):
-            generate_images(model, labels=fraction)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="there is no class '²'"):
+    fractions = (3.9, 3.0, torch.tensor(3.0), [0, 3.9], torch.tensor([3.0]), float("inf"))
+    truths = (True, [False], torch.tensor([True]), np.array([True]))
+    one_hot = (torch.eye(10)[[2, 0]], torch.eye(10).long(), np.eye(10), [[1, 0]])
+    for wrong in (*fractions, *truths, *one_hot):
+        with pytest.raises(ValueError, match="labels must be integers or names of classes, got"):
+            generate_images(model, labels=wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no class '²'"):
         generate_images(model, labels="²")
-    with pytest.raises(ValueError, match="3 labels for num_samples=2"):
+    with pytest.raises(ValueError, match="1 to num_samples=2 labels, got 3"):
         generate_images(model, 2, labels=[1, 2, 3])
-    with pytest.raises(ValueError, match="0 labels for num_samples=2"):
+    with pytest.raises(ValueError, match="1 to num_samples=2 labels, got 0"):
         generate_images(model, 2, labels=[])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_halved_model_is_told_the_way(dtype: torch.dtype) -> None:
+def test_half_precision_weights_need_autocast(dtype: torch.dtype) -> None:
     halved = tiny_model().to(dtype)
-    expected = rf"{dtype}.*model\.float\(\).*autocast\(.cpu., {dtype}\)"
+    expected = rf"the weights are {dtype}: use model\.float\(\), or torch\.autocast"
     with pytest.raises(ValueError, match=expected):
         generate_images(halved, 1, steps=1)
     with torch.autocast("cpu", dtype):  # as it says
@@ -158,10 +186,12 @@ def test_a_halved_model_is_told_the_way(dtype: torch.dtype) -> None:
 
 def test_options_out_of_range_are_refused(model: DiffusionTransformerUNet) -> None:
     bad: list[tuple[dict[str, Any], str]] = [
-        ({"num_samples": 0}, "must be at least 1"),
-        ({"batch_size": 0}, "must be at least 1"),
+        ({"num_samples": 0}, "num_samples=0"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"guidance_interval": (0.9, 0.1)}, "guidance_interval"),
+        ({"guidance_scale": 1e308}, r"guidance_scale must be in \[-1000, 1000\], got 1e\+308"),
+        ({"sampler": "huen"}, r"one of \['ddim', 'heun', 'dpmpp_2m'\], got 'huen'"),
+        ({"sampler": 2}, "sampler must be a function or one of .*, got 2"),
     ]
     for options, message in bad:
         with pytest.raises(ValueError, match=message):
@@ -172,7 +202,7 @@ def test_a_model_that_diverged_makes_no_pictures() -> None:
     broken = tiny_model(2)
     with torch.no_grad():
         next(broken.parameters()).fill_(torch.nan)
-    with pytest.raises(FloatingPointError, match="numbers that are not finite"):
+    with pytest.raises(FloatingPointError, match="images are not finite"):
         generate_images(broken, 2, steps=2)
 
 
@@ -253,11 +283,10 @@ def test_with_ddim_it_is_euler_on_the_guided_velocity(
     assert distance(generate_images(model, 2, **options), way.images) == 0
 
 
-def test_on_the_cosine_path_it_is_a_rotation(model: DiffusionTransformerUNet) -> None:
+def test_a_model_of_the_cosine_path_is_sampled_on_it() -> None:
     """There v 2 / pi stands at right angles to xt, and ddim turns one towards the other."""
-    way = denoising_trajectory(
-        model, 2, labels=3, steps=4, guidance_scale=1, sampler=ddim, path=COSINE
-    )
+    model = tiny_model(path=COSINE)
+    way = denoising_trajectory(model, 2, labels=3, steps=4, guidance_scale=1, sampler=ddim)
     x, angle = way.xt[0], math.pi / 2 / 4
     with torch.no_grad():
         for i, t in enumerate([1.0, 0.75, 0.5, 0.25]):
@@ -267,14 +296,39 @@ def test_on_the_cosine_path_it_is_a_rotation(model: DiffusionTransformerUNet) ->
     assert distance(way.images, ((x + 1) / 2).clamp(0, 1)) < 1e-4
 
 
-def test_path_and_sampler_and_steps_are_passed_on(model: DiffusionTransformerUNet) -> None:
-    # With 5 steps, as 3 would leave dpmpp_2m none to remember in: its ends are those of ddim.
+def test_any_network_with_the_attributes_of_the_model_generates(
+    model: DiffusionTransformerUNet,
+) -> None:
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+            self.image_size, self.channels, self.class_names = 8, 3, None
+            self.num_classes = self.null_label = 10
+
+        def forward(self, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+            return self.inner(xt, t, labels)
+
+    ours, theirs = (generate_images(m, 2, steps=5) for m in (model, Wrapped()))
+    assert distance(ours, theirs) == 0, "without a path of its own it is the straight one"
+
+
+def test_sampler_and_steps_are_passed_on(model: DiffusionTransformerUNet) -> None:
+    # With 5 steps, since with 3 all of dpmpp_2m's are of first order, like those of ddim.
     plain = generate_images(model, 2, steps=5)
-    for other in ({"path": COSINE}, {"sampler": ddim}, {"steps": 4}, {"guidance_scale": 4.0}):
+    for other in ({"sampler": ddim}, {"steps": 4}, {"guidance_scale": 4.0}):
         assert distance(generate_images(model, 2, **{"steps": 5, **other}), plain) > 1e-3, other
     with calls(model) as seen:
         generate_images(model, 2, steps=3, sampler=heun, guidance_scale=1)
     assert len(seen) == 5
+
+
+def test_samplers_have_names(model: DiffusionTransformerUNet) -> None:
+    for name, function in {"ddim": ddim, "heun": heun, "dpmpp_2m": dpmpp_2m}.items():
+        by_name, by_function = (
+            generate_images(model, 2, steps=5, sampler=s) for s in (name, function)
+        )
+        assert distance(by_name, by_function) == 0, name
 
 
 def test_guidance_interval_saves_calls(model: DiffusionTransformerUNet) -> None:
@@ -336,15 +390,77 @@ def test_the_mode_of_the_model_is_restored(training: bool) -> None:
     assert model.training is training and torch.is_grad_enabled()
 
 
-def test_a_model_without_classes() -> None:
-    model = tiny_model(num_classes=0)
-    images = generate_images(model, 3, steps=2)
-    assert images.shape == (3, 3, 8, 8) and images.std() > 0.01
-    assert distance(generate_images(model, 3, steps=2, guidance_scale=1.0), images) < 1e-5
-    with pytest.raises(ValueError):
-        generate_images(model, 1, labels=3)
-    with pytest.raises(ValueError, match=r"no names|no classes"):
-        generate_images(model, 1, labels="cat")
+# Precision, seeds, gradients, wrappers
+
+
+def test_the_noise_of_a_seed_is_always_the_same(model: DiffusionTransformerUNet) -> None:
+    first = starting_noise(model, [0, 7], 0)[:, 0, 0, :3]
+    saved = torch.tensor([[-0.4427, 1.0343, 1.1526], [0.6243, -0.4246, -1.2442]])
+    assert distance(first, saved) < 1e-4
+    for seed in (3, True):
+        expected = starting_noise(model, [4], int(seed))
+        for same in (seed, np.int64(seed), np.array(int(seed)), torch.tensor(int(seed))):
+            assert distance(starting_noise(model, [4], same), expected) == 0
+    for wrong in (1.0, None, "0", torch.tensor(1.5)):
+        with pytest.raises(TypeError, match=r"integer"):
+            generate_images(model, 1, steps=1, seed=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_the_precision_is_that_of_the_model(default: torch.dtype) -> None:
+    single, double = tiny_model(), tiny_model().double()
+    expected, noise = generate_images(single, 2, steps=5), starting_noise(single, [0, 1], 3)
+    torch.set_default_dtype(default)
+    try:
+        for model in (single, double):
+            images, drawn = generate_images(model, 2, steps=5), starting_noise(model, [0, 1], 3)
+            assert distance(images, expected) < 1e-4 and images.dtype == torch.float32
+            assert distance(drawn, noise) == 0 and drawn.dtype == next(model.parameters()).dtype
+        way = denoising_trajectory(double, 1, steps=2)
+        assert way.x0_hat.dtype == way.xt.dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    halved = starting_noise(tiny_model().bfloat16(), [0, 1], 3)
+    assert distance(halved, noise) == 0, "under autocast the images stay in float32"
+
+
+def test_a_sampler_may_use_gradients(model: DiffusionTransformerUNet) -> None:
+    """One step along the gradient of the mean of x0_hat, against a central difference."""
+    slopes: list[float] = []
+
+    def brighter(denoise: Any, x: Tensor, times: Tensor, **_: Any) -> Tensor:
+        t = times[1]
+        assert not torch.is_grad_enabled() and not x.is_inference()
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(denoise(x, t).mean(), x)
+        h = 1e-4
+        direction = gradient / gradient.norm()
+        up, down = (denoise(x + s * h * direction, t).mean() for s in (1, -1))
+        slopes.extend([float(gradient.norm()), float((up - down) / (2 * h))])
+        return denoise(x + gradient, t).detach()
+
+    options: dict[str, Any] = {"sampler": brighter, "guidance_interval": (0.0, 1.0)}
+    images = generate_images(tiny_model().double(), 2, steps=4, **options)
+    assert abs(slopes[0] - slopes[1]) < 1e-6 * slopes[0] and slopes[0] > 1e-3
+    assert not images.requires_grad
+
+
+def test_wrapped_models_generate(model: DiffusionTransformerUNet, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"labels": ["cat", 5], "steps": 2, "guidance_scale": 1.0}
+    expected = generate_images(model, 2, **options)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        wrapped: list[Any] = [
+            nn.DataParallel(model),
+            nn.parallel.DistributedDataParallel(model),
+            torch.compile(nn.DataParallel(model), backend="eager"),
+        ]
+        for wrapper in wrapped:
+            images = generate_images(wrapper, 2, **options)
+            assert distance(images, expected) < 1e-6, type(wrapper)
+    finally:
+        dist.destroy_process_group()
 
 
 def test_progress_counts_images(
