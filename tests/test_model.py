@@ -210,6 +210,8 @@ def test_it_says_what_does_not_fit_when_used() -> None:
         message = re.escape(f"t (B,) and labels (B,); got (2, 3, 16, 16), {tuple(wrong.shape)} and")
         with pytest.raises(ValueError, match=message):
             model(x, wrong, labels)
+    with pytest.raises(ValueError, match="expected xt"):  # one for both would broadcast
+        model(x, t[:1], labels[:1])
 
 
 @pytest.mark.parametrize("label", [-1, 4, 12])
