@@ -20,7 +20,8 @@ from torch import nn
 from aetherfusion.lessons import NotYet, Table, draws, exercise
 
 START = "import math, torch\nimport torch.nn.functional as F\nfrom torch import nn\n"
-START += "from aetherfusion import *\nfrom aetherfusion.evaluation import nearest_pictures\n"
+START += "from aetherfusion import FLOW, NoisePath, sinusoid\n"
+START += "from aetherfusion.evaluation import nearest_pictures\n"
 
 Wrong = list[tuple[str, str, str]]  # replace this, by that, and the check says
 Right = list[tuple[str, str]]
@@ -1043,7 +1044,7 @@ def test_a_loop_that_catches_everything_ends() -> None:
 
 
 def test_nothing_is_left_behind() -> None:
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     state, threads = torch.get_rng_state(), threading.active_count()
     assert say(mean_of("return torch.rand(3)")).startswith("Not yet: ")
     say(mean_of("while True: pass"), time_limit=0.1)

@@ -360,7 +360,7 @@ def test_solutions_are_right_and_stubs_are_not_written_yet(path: Path) -> None:
         namespace: dict[str, Any] = {}
         exec(
             "import math, torch\nimport torch.nn.functional as F\nfrom torch import nn\n"
-            "from aetherfusion import *\n" + solution,
+            "from aetherfusion import FLOW, NoisePath, sinusoid\n" + solution,
             namespace,
         )
         said = io.StringIO()
