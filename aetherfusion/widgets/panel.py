@@ -74,6 +74,9 @@ class Panel(ABC):
         self._worker = ThreadPoolExecutor(max_workers=1)
         self._future: Future[None] | None = None
         self._last_frame = 0.0
+        # A thread cannot update widgets there (googlecolab/colabtools#3373), so runs have none, and
+        # nothing hears a Stop button: "Interrupt execution" in the menu ends a run.
+        self._in_colab = "google.colab" in sys.modules
         self._preview_class = "aether-preview"
         self.prepare()
         if ui is not None:
@@ -103,7 +106,8 @@ class Panel(ABC):
         self.stop_button = button("Stop", self.stop, disabled=True)
         self.new_seed_button = button("New seed", self._draw_seed)
         self.seed_row = ui.HBox([self.controls["seed"], self.new_seed_button])
-        self.buttons = ui.HBox([self.generate_button, self.stop_button])
+        buttons = [self.generate_button, self.stop_button]
+        self.buttons = ui.HBox(buttons[:1] if self._in_colab else buttons)
         self.progress = ui.IntProgress(value=0, min=0, max=1)
         self.status, self.caption = ui.HTML(), ui.HTML()
         self.disconnected = ui.HTML(f'<div role="alert">{DISCONNECTED}</div>')
@@ -179,8 +183,7 @@ class Panel(ABC):
         self.generate_button.disabled, self.stop_button.disabled = True, False
         self.progress.value = 0
         self.progress.max = settings.get("steps", DEFAULTS["steps"]) * self.calls
-        if "google.colab" in sys.modules:
-            # A thread cannot update widgets there (googlecolab/colabtools#3373).
+        if self._in_colab:
             self._run(settings)
         else:
             self._future = self._worker.submit(self._run, settings)
