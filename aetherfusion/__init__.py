@@ -1,72 +1,64 @@
-"""AetherFusion: a Diffusion Transformer U-Net for small pictures, built to be learnt from.
+"""AetherFusion: a Diffusion Transformer U-Net for small images, built to be learned from.
 
 >>> model = load_pretrained()
->>> horses = generate_images(model, labels="horse")
->>> show_images(horses)
+>>> show_images(generate_images(model, labels="horse"))
+
+The modules are in the order of the lessons: positional (01), attention (02), unet and model (03),
+diffusion (04), data, optimizer and training (05), sampling and generation (06), evaluation (07).
 """
 
 from ._version import __version__ as __version__
-from .attention import MultiHeadSelfAttention, TransformerBlock
+from .attention import MultiHeadSelfAttention as MultiHeadSelfAttention
+from .attention import TransformerBlock
 from .checkpoint import load_model, load_pretrained, save_model
-from .data import (
-    CIFAR10_CLASSES,
-    SHAPES10_CLASSES,
-    ImageTensors,
-    from_unit,
-    load_cifar10,
-    load_shapes10,
-    make_loader,
-    to_unit,
-)
-from .diffusion import COSINE, FLOW, NoisePath, sample_times
-from .diffusion import NoisePath as Path  # noqa: F401  the old name, which hides pathlib.Path
-from .generation import Trajectory, denoising_trajectory, generate_images
+from .data import CIFAR10_CLASSES as CIFAR10_CLASSES
+from .data import SHAPES10_CLASSES as SHAPES10_CLASSES
+from .data import ImageTensors, load_cifar10, load_shapes10, make_loader
+from .data import from_unit as from_unit
+from .data import to_unit as to_unit
+from .diffusion import COSINE, FLOW, NoisePath
+from .diffusion import NoisePath as Path  # noqa: F401  its old name, which hides pathlib.Path
+from .diffusion import sample_times as sample_times
+from .generation import Trajectory as Trajectory
+from .generation import denoising_trajectory, generate_images
 from .model import DiffusionTransformerUNet
 from .optimizer import recommended_optimizer
 from .plots import save_images, show_images
-from .positional import PositionalEncoding, TimeEmbedding, position_grid, sinusoid
-from .sampling import ddim, dpmpp_2m, guided, heun, time_grid
+from .positional import PositionalEncoding
+from .positional import TimeEmbedding as TimeEmbedding
+from .positional import position_grid as position_grid
+from .positional import sinusoid as sinusoid
+from .sampling import ddim as ddim
+from .sampling import dpmpp_2m as dpmpp_2m
+from .sampling import guided as guided
+from .sampling import heun as heun
+from .sampling import time_grid as time_grid
 from .training import train, training_steps
 from .unet import UNetWithAttention
-from .utils.history import History, Step
+from .utils.history import History
+from .utils.history import Step as Step
 
-__all__ = [
-    "CIFAR10_CLASSES",
-    "COSINE",
-    "FLOW",
-    "SHAPES10_CLASSES",
-    "DiffusionTransformerUNet",
-    "History",
-    "ImageTensors",
-    "MultiHeadSelfAttention",
-    "NoisePath",
+__all__ = [  # noqa: RUF022  in the order of the lessons
     "PositionalEncoding",
-    "Step",
-    "TimeEmbedding",
-    "Trajectory",
     "TransformerBlock",
     "UNetWithAttention",
-    "ddim",
-    "denoising_trajectory",
-    "dpmpp_2m",
-    "from_unit",
-    "generate_images",
-    "guided",
-    "heun",
+    "DiffusionTransformerUNet",
+    "NoisePath",
+    "FLOW",
+    "COSINE",
+    "ImageTensors",
     "load_cifar10",
-    "load_model",
-    "load_pretrained",
     "load_shapes10",
     "make_loader",
-    "position_grid",
     "recommended_optimizer",
-    "sample_times",
-    "save_images",
-    "save_model",
-    "show_images",
-    "sinusoid",
-    "time_grid",
-    "to_unit",
     "train",
     "training_steps",
+    "History",
+    "generate_images",
+    "denoising_trajectory",
+    "load_pretrained",
+    "load_model",
+    "save_model",
+    "show_images",
+    "save_images",
 ]

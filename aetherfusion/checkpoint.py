@@ -6,6 +6,7 @@ The header is JSON that anyone can read, and nothing in a file is executed.
 
 import json
 import re
+from itertools import chain
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def save_model(
         for name, value in model.state_dict().items()
     }
     _build(header, weights)
-    header["sha256"] = content_hash(sorted({**header, **weights}.items()))
+    header["sha256"] = _checksum(header, weights)
     with atomic_write(path) as partial:  # other users could not read what `save_file` writes
         partial.write_bytes(save(weights, metadata=header))
     return path
@@ -125,7 +126,9 @@ def _build(header: dict[str, str], weights: dict[str, Tensor]) -> Loaded:
             raise ValueError(f"{name} ({value.dtype}) is not finite float32, float16 or bfloat16")
     try:
         saved = header.pop("sha256", None)  # older files have none
-        actual = None if saved is None else content_hash(sorted({**header, **weights}.items()))
+        actual = (
+            None if saved is None else content_hash(chain(*sorted({**header, **weights}.items())))
+        )
         if saved != actual or header.keys() - {"format", "config", "notes"}:
             raise ValueError("its checksum says that something was altered")
         config, notes = json.loads(header["config"]), dict(json.loads(header.get("notes", "{}")))
@@ -142,6 +145,10 @@ def _build(header: dict[str, str], weights: dict[str, Tensor]) -> Loaded:
         reason = " ".join(str(e).split())[:300]
         raise ValueError(f"the weights do not fit its header: {reason}") from e
     return model.to(memory_format=torch.channels_last).eval(), notes
+
+
+def _checksum(header: dict[str, str], weights: dict[str, Tensor]) -> str:
+    return content_hash(chain(*sorted({**header, **weights}.items())))
 
 
 class _NoInit(TorchFunctionMode):  # skips torch.nn.init, as the weights come from a file

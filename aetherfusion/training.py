@@ -394,5 +394,5 @@ def run_record(
         "optimizer": [type(optimizer), *groups],
         "criterion": [getattr(criterion, "__qualname__", type(criterion)), options],
         # Images that are changed at random by another library than torch differ each time.
-        "data": content_hash(first if torch.equal(first[0], again[0]) else first[1]),
+        "data": content_hash(first if torch.equal(first[0], again[0]) else first[1:]),
     }

@@ -79,11 +79,11 @@ def test_hash_notices_every_change() -> None:
     weights = torch.arange(6, dtype=torch.float32).reshape(2, 3)
     flipped = weights.clone()
     flipped.view(torch.int32)[1, 2] ^= 1  # the last bit of the last number
-    values = [
-        *(weights, flipped, weights.reshape(3, 2), weights.double(), weights.view(torch.int32)),
-        *([weights, flipped], [flipped, weights], [[weights], flipped], [[weights, flipped]]),
-        *({"a": weights}, {"b": weights}, {"a": weights, "b": 1}, {"a": {"b": weights}}),
-        *(1, 1.0, "1", True, None, [], {}, [1, 23], [12, 3], ["1, 2"], ["1", "2"], torch.ones(0)),
+    values: list[list[object]] = [
+        *([weights], [flipped], [weights.reshape(3, 2)], [weights.double()]),
+        *([weights.view(torch.int32)], [weights, flipped], [flipped, weights], ["a", weights]),
+        *([1], [1.0], ["1"], [True], [None], [], [1, 23], [12, 3], ["1, 2"], ["1", "2"]),
+        [torch.ones(0)],
     ]
     hashes = [content_hash(value) for value in values]
     assert len(set(hashes)) == len(values)
@@ -94,11 +94,10 @@ def test_hash_is_of_the_values_only() -> None:
     weights = torch.arange(6, dtype=torch.bfloat16).reshape(2, 3)
     transposed = weights.t().contiguous().t()  # the same values in another order of memory
     assert transposed.stride() != weights.stride()
-    expected = content_hash({"a": [weights, 1]})
-    assert content_hash({"a": (transposed.clone().requires_grad_(), 1)}) == expected
+    assert content_hash([transposed.clone().requires_grad_()]) == content_hash([weights])
     line = weights.flatten()
-    assert content_hash(line[::2]) == content_hash(line[::2].clone())
-    assert content_hash(torch.tensor(1.0)) != content_hash(torch.tensor([1.0]))
+    assert content_hash([line[::2]]) == content_hash([line[::2].clone()])
+    assert content_hash([torch.tensor(1.0)]) != content_hash([torch.tensor([1.0])])
 
 
 def test_names_of_files() -> None:

@@ -1,7 +1,4 @@
-"""What a training is given, checked before the first step: the mistakes that people make.
-
-No lesson builds this; `training_steps` of lesson 05 calls it.
-"""
+"""Checks of what a training is given, for the mistakes that people make. No lesson builds this."""
 
 from typing import Any
 
@@ -25,33 +22,24 @@ def check_training(
     if isinstance(criterion, type):
         raise ValueError(f"criterion is a class: write {criterion.__name__}(), with brackets")
     if not hasattr(loader, "__len__") or not len(loader):
-        raise ValueError(
-            "trainloader must have a length, len(trainloader), and at least one batch; are there "
-            "fewer images than batch_size, with drop_last?"
-        )
+        advice = "are there fewer images than batch_size, with drop_last?"
+        raise ValueError(f"trainloader must have a length and at least one batch; {advice}")
     if isinstance(getattr(loader, "sampler", None), DistributedSampler):
-        raise ValueError(
-            "trainloader must not have a DistributedSampler: give every process the same loader, "
-            "each takes its slice of every batch"
-        )
+        advice = "give every process the same loader, each takes its slice of every batch"
+        raise ValueError(f"trainloader must not have a DistributedSampler: {advice}")
     trained = {id(p) for p in model.parameters() if p.requires_grad and not p.is_inference()}
     if not any(id(p) in trained for group in optimizer.param_groups for p in group["params"]):
         raise ValueError(
             "the optimizer holds no parameter of this model that can be trained: make it after the "
-            "model, optim.Adam(model.parameters(), lr=1e-4), and neither freeze all weights nor "
-            "make the model under torch.inference_mode()"
+            "model, and do not freeze all weights or make the model under torch.inference_mode()"
         )
 
 
 def check_batch(batch: Any, num_classes: int | None, first: bool = True) -> tuple[Tensor, Tensor]:
-    """The images and labels of a batch, the labels as int64.
+    """The images (B, C, H, W) in [-1, 1] and labels (B,), int64, of a batch, or a ValueError.
 
-    Args:
-        num_classes: labels must lie below it; None if the model does not say.
-        first: of its epoch; the values of later ones on a GPU are not checked, as it would wait.
-
-    Raises:
-        ValueError: if it is not (images (B, C, H, W) in [-1, 1], labels (B,)).
+    Of later batches than the first of an epoch the values are not checked on a GPU, which would
+    have to wait for it.
     """
     parts = batch if isinstance(batch, (list, tuple)) else [batch]
     fits = len(parts) == 2 and all(isinstance(part, Tensor) for part in parts)
@@ -86,7 +74,7 @@ def describe(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
     if isinstance(value, dict):
-        return f"a dict with the keys {', '.join(map(repr, list(value)[:5]))}"
+        return f"a dict with the keys {', '.join(map(repr, value))}"
     if isinstance(value, (list, tuple)):
-        return f"{len(value)} parts ({'; '.join(describe(part) for part in value[:5])})"
+        return f"{len(value)} parts ({'; '.join(map(describe, value[:5]))})"
     return type(value).__name__

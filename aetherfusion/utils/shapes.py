@@ -1,6 +1,5 @@
-"""shapes10: ten classes of drawn shapes, which replace CIFAR-10 where there is no network.
+"""shapes10: ten classes of drawn shapes, for lessons that need no download. No lesson builds this.
 
-No lesson builds this; lessons 00 to 06 train on it when they have two minutes and two CPU cores.
 A shape is a signed distance: a function of the plane that is negative inside, zero on the edge and
 positive outside (Quilez, "2D distance functions"). `_coverage` turns it into smooth pixels.
 """
@@ -13,18 +12,11 @@ from torch import Tensor
 
 
 def draw_shapes10(num_images: int, *, seed: int = 0, image_size: int = 32) -> tuple[Tensor, Tensor]:
-    """Draws the ten classes in turn, each shape with its own position, size and colours.
-
-    >>> images, labels = draw_shapes10(100)
+    """Draws the ten classes in turn: images (N, 3, image_size, image_size) uint8, labels (N,).
 
     Image i depends on (seed, i, image_size) only, so a larger set begins with the smaller one.
-
-    Returns:
-        images: (N, 3, image_size, image_size) uint8.
-        labels: (N,) int64, 0, 1, ..., 9, 0, 1, ... (an index into `SHAPES10_CLASSES`).
     """
-    generator = torch.Generator().manual_seed(seed)
-    random = torch.rand(num_images, 9, generator=generator)  # (N, 9), one row per image
+    random = torch.rand(num_images, 9, generator=torch.Generator().manual_seed(seed))  # (N, 9)
     labels = torch.arange(num_images) % len(_SHAPES)
     images = torch.empty(num_images, 3, image_size, image_size, dtype=torch.uint8)
     for label, distance in enumerate(_SHAPES.values()):
@@ -69,27 +61,15 @@ def _colour(hue: Tensor) -> Tensor:
     return 0.5 + 0.5 * torch.cos(2 * math.pi * (hue[:, None] - thirds))
 
 
-# The ten signed distances, of shapes with a radius of about 1 around the origin.
+# Signed distances of shapes with a radius of about 1 around the origin.
 
 
 def _disc(x: Tensor, y: Tensor) -> Tensor:
     return torch.hypot(x, y) - 1
 
 
-def _ring(x: Tensor, y: Tensor) -> Tensor:
-    return (torch.hypot(x, y) - 0.78).abs_() - 0.24
-
-
 def _box(x: Tensor, y: Tensor, width: float, height: float) -> Tensor:
     return torch.maximum(x.abs() - width, y.abs() - height)
-
-
-def _square(x: Tensor, y: Tensor) -> Tensor:
-    return _box(x, y, 0.84, 0.84)
-
-
-def _cross(x: Tensor, y: Tensor) -> Tensor:
-    return torch.minimum(_box(x, y, 1.0, 0.3), _box(x, y, 0.3, 1.0))
 
 
 def _star(x: Tensor, y: Tensor, points: int = 5, waist: float = 0.45) -> Tensor:
@@ -104,47 +84,36 @@ def _star(x: Tensor, y: Tensor, points: int = 5, waist: float = 0.45) -> Tensor:
     return ((radius * angle.cos() - 1) * across - radius * angle.sin() * along) / length
 
 
-def _triangle(x: Tensor, y: Tensor) -> Tensor:
-    return _star(x, y + 0.15, points=3, waist=0.5) - 0.05  # this waist makes straight edges
-
-
-def _heart(x: Tensor, y: Tensor) -> Tensor:
+def _heart(x: Tensor, y: Tensor, a: float = 0.56) -> Tensor:
     # A square standing on one corner, with a disc on each of its two upper sides.
-    a = 0.56
     p, q = (y + x) * math.sqrt(0.5), (y - x) * math.sqrt(0.5)
     discs = torch.minimum(torch.hypot(p - a, q), torch.hypot(p, q - a)) - a
     return torch.minimum(_box(p, q, a, a), discs)
 
 
-def _moon(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(_disc(x, y), 0.85 - torch.hypot(x - 0.5, y - 0.15))
-
-
-def _wave(s: Tensor, period: float) -> Tensor:
+def _bands(s: Tensor, period: float) -> Tensor:
     """Bands across s: half of each period is inside, half outside."""
     return (torch.remainder(s / period, 1) - 0.5).abs_().sub_(0.25).mul_(period)
 
 
-def _stripes(x: Tensor, y: Tensor) -> Tensor:
-    return _wave((x + y) * math.sqrt(0.5), 0.9)
-
-
 def _checkerboard(x: Tensor, y: Tensor) -> Tensor:
     # Inside where exactly one of the two patterns of bands is inside (exclusive or).
-    a, b = _wave(x, 1.3), _wave(y, 1.3)
+    a, b = _bands(x, 1.3), _bands(y, 1.3)
     return torch.maximum(torch.minimum(a, b), -torch.maximum(a, b))
 
 
 _SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "disc": _disc,
-    "square": _square,
-    "triangle": _triangle,
-    "ring": _ring,
-    "cross": _cross,
+    "square": lambda x, y: _box(x, y, 0.84, 0.84),
+    "triangle": lambda x, y: _star(x, y + 0.15, points=3, waist=0.5) - 0.05,  # straight edges
+    "ring": lambda x, y: (torch.hypot(x, y) - 0.78).abs_() - 0.24,
+    "cross": lambda x, y: torch.minimum(_box(x, y, 1.0, 0.3), _box(x, y, 0.3, 1.0)),
     "star": _star,
     "heart": _heart,
-    "moon": _moon,
-    "stripes": _stripes,
+    "moon": lambda x, y: torch.maximum(
+        torch.hypot(x, y) - 1, 0.85 - torch.hypot(x - 0.5, y - 0.15)
+    ),
+    "stripes": lambda x, y: _bands((x + y) * math.sqrt(0.5), 0.9),
     "checkerboard": _checkerboard,
 }
 SHAPES10_CLASSES = tuple(_SHAPES)
