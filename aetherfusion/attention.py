@@ -15,16 +15,10 @@ class MultiHeadSelfAttention(nn.Module):
     >>> MultiHeadSelfAttention(64, num_heads=4)(torch.randn(2, 10, 64)).shape
     torch.Size([2, 10, 64])
 
-    Args:
-        embedding_dim: width D of the vectors.
-        num_heads: number of heads; divides D.
-        qk_norm: normalise queries and keys in each head, which bounds the scores and stabilises
-            training at high learning rates. Without it, the layer equals `nn.MultiheadAttention`.
-
-    Raises:
-        ValueError: if `num_heads` does not divide `embedding_dim`.
-
-    Source: Vaswani et al. 2017, equation 1; Dehghani et al. 2023 (`qk_norm`).
+    `num_heads` must divide the width D, `embedding_dim`. `qk_norm` normalises queries and keys in
+    each head (Dehghani et al. 2023), which bounds the scores and stabilises training at high
+    learning rates; without it, the layer equals `nn.MultiheadAttention`.
+    Source: Vaswani et al. 2017, equation 1.
     """
 
     def __init__(self, embedding_dim: int, num_heads: int, *, qk_norm: bool = True) -> None:
@@ -81,23 +75,15 @@ class TransformerBlock(nn.Module):
     """Self-attention, then a two-layer network (MLP), each added to its input.
 
     With a condition, a linear map of it gives a scale, a shift and a gate for each of the two
-    parts. That map starts at zero, so the block starts as the identity (adaLN-zero). Without a
-    condition it is the usual pre-norm block.
+    parts. That map starts at zero, so the block starts as the identity (adaLN-zero, Peebles & Xie
+    2023, section 3.2 and figure 3). Without a condition it is the usual pre-norm block.
 
     >>> block = TransformerBlock(64, num_heads=4, condition_dim=32)
     >>> block(torch.randn(2, 10, 64), torch.randn(2, 32)).shape
     torch.Size([2, 10, 64])
 
-    Args:
-        embedding_dim: width D of the vectors.
-        num_heads: heads of the attention; divides D.
-        condition_dim: width C of the conditioning vector; None for a block without one.
-        qk_norm: see `MultiHeadSelfAttention`.
-
-    Raises:
-        ValueError: if `num_heads` does not divide D; on use, for a missing or unexpected condition.
-
-    Source: Peebles & Xie 2023, section 3.2 and figure 3.
+    `condition_dim` is the width C of the condition, which every call must then pass. For the other
+    arguments, see `MultiHeadSelfAttention`.
     """
 
     def __init__(

@@ -44,11 +44,8 @@ class ImageTensors(Dataset[Any]):
 
     >>> dataset = ImageTensors(images, labels, ("cat", "dog"), flip=True).to("cuda")
 
-    Args:
-        images: (N, C, H, W) uint8 with 1 or 3 channels.
-        labels: (N,) whole numbers in [0, len(class_names)).
-        class_names: the name of label 0, of label 1, ...
-        flip: mirror each image left to right with probability 1/2, every time it is read.
+    Images are (N, 1 or 3, H, W) uint8, and labels (N,) whole numbers in [0, len(class_names)).
+    `flip` mirrors each image left to right with probability 1/2, every time it is read.
     """
 
     def __init__(
@@ -144,10 +141,9 @@ def load_cifar10(
 ) -> ImageTensors:
     """CIFAR-10 (Krizhevsky 2009): 50,000 training or 10,000 test images of 32 by 32 pixels.
 
-    Args:
-        root: the folder that contains `cifar-10-batches-py`; see `data_root`.
-        flip: mirror images at random; None for the training images only.
-        download: fetch the data set (170 MB) if it is missing or damaged; else a FileNotFoundError.
+    The folder `root` contains `cifar-10-batches-py`; see `data_root`. `flip=None` mirrors training
+    images only. If the data set (170 MB) is missing or damaged, it is downloaded; without
+    `download`, that is a FileNotFoundError.
     """
     folder = data_root(root)
     source = _read_cifar10(folder, train)

@@ -31,24 +31,17 @@ Schedule = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class NoisePath:
-    """A path from data to noise: four functions of time, and the conversions between variables.
+    """A path from data to noise: four functions of time, and conversions of images (B, ...).
 
-    >>> xt, v = FLOW.mix(x0, noise, t), FLOW.velocity(x0, noise, t)
-    >>> x0_hat, noise_hat = FLOW.split(xt, v, t)            # x0 and noise again
-
-    Args:
-        name: "flow", "cosine"; model files store it.
-        alpha, sigma: the factors of data and noise at time t in [0, 1].
-        d_alpha, d_sigma: their derivatives.
-
-    In every method images are (B, ...) and t is (B,) or ().
+    >>> xt, v = FLOW.mix(x0, noise, t), FLOW.velocity(x0, noise, t)  # t is (B,) or ()
+    >>> x0_hat, noise_hat = FLOW.split(xt, v, t)                     # x0 and noise again
     """
 
-    name: str
-    alpha: Schedule
-    sigma: Schedule
-    d_alpha: Schedule
-    d_sigma: Schedule
+    name: str  # "flow" or "cosine"; model files store it
+    alpha: Schedule  # the factor of the data at time t in [0, 1]
+    sigma: Schedule  # the factor of the noise
+    d_alpha: Schedule  # the derivative of alpha
+    d_sigma: Schedule  # the derivative of sigma
 
     def __reduce__(self) -> str:
         return self.name.upper()  # copy and pickle refer to the constants FLOW and COSINE by name
@@ -111,25 +104,15 @@ PATHS = {path.name: path for path in (FLOW, COSINE)}
 def sample_times(
     num: int, *, generator: torch.Generator | None = None, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Draws training times from a logit-normal distribution, stratified, most of them near 1/2.
+    """Draws training times (num,) in (0, 1), most of them near 1/2, in random order.
 
     Near t = 0 what is left to predict is mostly the noise, and near t = 1 the best prediction is
-    the mean image; in between there is most to learn. One uniform number is drawn in each of `num`
-    equal intervals, so that every batch covers all noise levels.
-
-    Args:
-        num: number of times.
-
-    Returns:
-        (num,) float32 in (0, 1), in random order.
-
-    Source: Esser et al. 2024, section 3.1 (logit-normal, mean 0, scale 1); Kingma et al. 2021,
-    appendix I.1 (the idea of low-discrepancy times).
+    the mean image; in between there is most to learn. The distribution is logit-normal (Esser et
+    al. 2024, section 3.1). One time is drawn in each of `num` equally likely intervals, so that
+    every batch covers all noise levels (like Kingma et al. 2021, appendix I.1).
     """
     u = torch.rand(num, generator=generator, device=device)
     order = torch.randperm(num, generator=generator, device=device)
-    # Away from 0 and 1, where the normal quantile is infinite.
-    u = ((order + u) / num).clamp(1e-6, 1 - 1e-6)
-    # The normal quantile. (torch.special.ndtri is not available on Apple's GPUs.)
-    z = math.sqrt(2) * torch.erfinv(2 * u - 1)
+    u = ((order + u) / num).clamp(1e-6, 1 - 1e-6)  # at 0 and 1 the quantile is infinite
+    z = math.sqrt(2) * torch.erfinv(2 * u - 1)  # normal quantile; Apple's GPUs lack ndtri
     return z.sigmoid()

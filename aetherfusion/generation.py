@@ -40,13 +40,16 @@ def generate_images(
     callback: Callback | None = None,
     progress: bool = False,
 ) -> Tensor:
-    """Generates images from noise, on the device, in the precision and on the path of the model.
+    """Generates images (num_samples, channels, H, W), float32 in [0, 1], from noise.
+
+    The trained model may be compiled or data-parallel. It runs on its own device and noise path;
+    the images are on the CPU. An unknown class, an option out of range and half-precision weights
+    are a ValueError; NaN or infinity in the images is a FloatingPointError.
 
     >>> samples = generate_images(model, num_samples=10)
     >>> pets = generate_images(model, labels=["cat", "dog"], seed=7)
 
     Args:
-        model: a trained `DiffusionTransformerUNet`, which may be compiled or data-parallel.
         num_samples: number of images; None for one per label if `labels` is a list, else 10.
         labels: numbers or names of classes, used in turn; None for all, `null_label` for any.
         seed: an integer. Image i depends only on the seed, i, its label and the options; up to
@@ -55,13 +58,6 @@ def generate_images(
         guidance_interval: (low, high), the times in [0, 1] between which to guide.
         sampler: "ddim", "heun", "dpmpp_2m", or a function with the same arguments.
         callback: called with every `SamplerStep` of every batch.
-
-    Returns:
-        (num_samples, channels, H, W) float32 in [0, 1], on the CPU.
-
-    Raises:
-        ValueError: for an unknown class, an option out of range, or half-precision weights.
-        FloatingPointError: if the model returns NaN or infinity.
     """
     net: Any = unwrapped(model)
     numbers = label_numbers(net, labels, num_samples)

@@ -22,26 +22,16 @@ class DiffusionTransformerUNet(nn.Module):
     >>> model(xt, t, labels).shape
     torch.Size([2, 3, 32, 32])
 
+    Time and label condition every block (Peebles & Xie 2023, figure 3). `null_label` means "any
+    class"; training with it now and then makes guidance possible (Ho & Salimans 2022).
+    `DiffusionTransformerUNet(**model.config)` is a new model of the same kind. A ValueError reports
+    sizes that do not fit each other, inputs of the wrong shape and (on a CPU) labels out of range.
+
     Args:
         image_size: height and width in pixels, a multiple of 4.
-        num_classes: number of labels, at least 1.
-        embedding_dim: the base width E, a multiple of 8; see `UNetWithAttention`.
-        num_heads: heads of each transformer block; divides 3 E / 2.
-        channels: 3 for colour images.
-        depth: number of transformer blocks.
+        embedding_dim, num_heads, depth: see `UNetWithAttention`.
         class_names: the names of the labels, in their order, to ask for images by name.
         path: the noise path to train and sample on, `FLOW` or `COSINE`.
-
-    Attributes:
-        null_label: the label that means "any class". Training with it now and then makes guidance
-            possible (Ho & Salimans 2022).
-        config: the arguments; `DiffusionTransformerUNet(**config)` makes a model of the same kind.
-
-    Raises:
-        ValueError: for sizes that do not fit each other, and for inputs of the wrong shape or (on
-            a CPU) labels out of range.
-
-    Source: Peebles & Xie 2023, figure 3.
     """
 
     def __init__(
@@ -97,12 +87,9 @@ class DiffusionTransformerUNet(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, xt: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The velocity (B, channels, image_size, image_size) at (xt, t).
+        """The velocity at xt (B, channels, image_size, image_size) and t (B,), shaped like xt.
 
-        Args:
-            xt: noisy images, in the same shape.
-            t: (B,), times in [0, 1]: 0 is data, 1 is noise.
-            labels: (B,) integers in [0, null_label]; None for any class.
+        t = 0 is data, t = 1 is noise; labels (B,) are in [0, null_label], and None is any class.
         """
         if labels is None:
             labels = torch.full((len(xt),), self.null_label, device=xt.device)

@@ -16,13 +16,9 @@ Images = Tensor | Sequence[Tensor]
 
 
 def show_images(images: Images, cols: int = 5, *, titles: Any = None) -> None:
-    """Shows images in rows.
+    """Shows images in rows: floats (N, C, H, W) in [0, 1], 1 or 3 channels, or a list of (C, H, W).
 
-    >>> show_images(samples)
-
-    Args:
-        images: (N, C, H, W) floats in [0, 1] with 1 or 3 channels, or a list of (C, H, W).
-        titles: one for each image, such as a list of names or a tensor of labels.
+    >>> show_images(samples, titles=["cat", "dog"])  # or a tensor of labels; one for each image
     """
     import matplotlib.pyplot as plt
 

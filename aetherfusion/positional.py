@@ -1,7 +1,6 @@
 """Sinusoidal encodings of positions in a sequence, of the cells of a grid, and of the time.
 
-Built in lesson 01. Implements Vaswani et al. 2017, section 3.5: the sine and cosine of a position
-at geometrically spaced frequencies.
+Built in lesson 01. Implements Vaswani et al. 2017, section 3.5 (sines and cosines of positions).
 """
 
 import math
@@ -13,25 +12,12 @@ from torch import Tensor, nn
 def sinusoid(positions: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
     """Encodes each position by `dim / 2` pairs of sine and cosine, from fast to slow.
 
-    Entry 2i is `sin(p * w_i)` and entry 2i + 1 is `cos(p * w_i)`, with
-    `w_i = max_period ** (-2i / dim)`. The dot product of two encodings depends only on the
-    distance between their positions.
+    Positions (...) give (..., dim) float32. Entry 2i is `sin(p * w_i)` and entry 2i + 1 is
+    `cos(p * w_i)`, with `w_i = max_period ** (-2i / dim)`. The dot product of two encodings depends
+    only on the distance between their positions (Vaswani et al. 2017, section 3.5).
 
-    >>> sinusoid(torch.arange(3), 8).shape
+    >>> sinusoid(torch.arange(3), 8).shape  # an odd dim is a ValueError
     torch.Size([3, 8])
-
-    Args:
-        positions: any shape (...), real numbers.
-        dim: even width of the encoding.
-        max_period: the slowest pair has a period of about `2 * pi * max_period` positions.
-
-    Returns:
-        (..., dim) float32, on the positions' device.
-
-    Raises:
-        ValueError: if `dim` is odd or not positive.
-
-    Source: Vaswani et al. 2017, section 3.5.
     """
     if dim <= 0 or dim % 2:
         raise ValueError(
@@ -49,13 +35,7 @@ class PositionalEncoding(nn.Module):
     >>> PositionalEncoding(64)(torch.zeros(2, 10, 64)).shape
     torch.Size([2, 10, 64])
 
-    Args:
-        d_model: even width D of the vectors.
-        max_len: the longest sequence that it can encode.
-
-    Raises:
-        ValueError: if `d_model` is odd; on use, if the input is not (B, N, D) or N > `max_len`.
-
+    `d_model` must be even. A sequence of more than `max_len` positions is a ValueError.
     Source: Vaswani et al. 2017, section 3.5.
     """
 
@@ -85,19 +65,8 @@ def position_grid(
 ) -> Tensor:
     """Encodes each cell of a grid, row by row: half of the entries its row, half its column.
 
-    >>> position_grid(8, 8, 64).shape
+    >>> position_grid(8, 8, 64).shape  # (height * width, dim), with dim a multiple of 4
     torch.Size([64, 64])
-
-    Args:
-        height, width: size of the grid in cells.
-        dim: width of the encoding, a multiple of 4.
-        device: of the result.
-
-    Returns:
-        (height * width, dim) float32.
-
-    Raises:
-        ValueError: if `dim` is not a multiple of 4.
     """
     if dim % 4:
         raise ValueError(f"dim must be a multiple of 4 (sin and cos for two axes), got {dim}")
@@ -114,15 +83,10 @@ def position_grid(
 
 
 class TimeEmbedding(nn.Module):
-    """Turns the diffusion time t into a vector that conditions the network.
+    """Turns the diffusion time into a condition of even width `dim` (Ho et al. 2020, appendix B).
 
     >>> TimeEmbedding(256)(torch.rand(4)).shape
     torch.Size([4, 256])
-
-    Args:
-        dim: even width of the result.
-
-    Source: Ho et al. 2020, appendix B.
     """
 
     def __init__(self, dim: int) -> None:

@@ -23,20 +23,13 @@ LabelledDenoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class SamplerStep:
-    """One step of a sampler.
+    """One step of a sampler, which its callback receives."""
 
-    Attributes:
-        index, num_steps: number of the step, from 0, and of all steps.
-        t: the time before the step, a tensor ().
-        xt: (B, ...), the noisy images at time t.
-        x0_hat: (B, ...), the data predicted from them.
-    """
-
-    index: int
-    num_steps: int
-    t: Tensor
-    xt: Tensor
-    x0_hat: Tensor
+    index: int  # of the step, from 0
+    num_steps: int  # of the whole sampler
+    t: Tensor  # (), the time before the step
+    xt: Tensor  # (B, ...), the noisy images at time t
+    x0_hat: Tensor  # (B, ...), the data predicted from them
 
 
 Callback = Callable[[SamplerStep], None]
@@ -44,20 +37,13 @@ Sampler = Callable[..., Tensor]
 
 
 def time_grid(steps: int, *, tail: int = 2) -> Tensor:
-    """The `steps + 1` times of a sampler, from 1 down to 0.
+    """The times (steps + 1,) of a sampler, from 1 down to 0, evenly spaced except near 0.
 
-    They are evenly spaced except near 0. The step to 0 is of first order in every sampler here,
-    and a long one blurs fine detail. So the last of the even steps is split, `tail` times, at a
-    third of the remaining time.
+    The step to 0 is of first order in every sampler here, and a long one blurs fine detail. So the
+    last of the even steps is split, `tail` times but at most `steps // 5` times, at a third of the
+    remaining time. Times are float64, so that differences between neighbours stay exact.
 
     >>> time_grid(14)  # 1, 11/12, ..., 2/12, 1/12, 1/36, 1/108, 0
-
-    Args:
-        steps: at least 1.
-        tail: number of splits; 0 for even times. At most a fifth of the steps are spent on them.
-
-    Returns:
-        (steps + 1,) float64, so that differences between neighbours stay exact.
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -76,21 +62,13 @@ def guided(
 ) -> Denoiser:
     """Classifier-free guidance: extrapolates from the unconditional to the labelled prediction.
 
+    Makes a denoiser (xt, t) to x0_hat for these labels (B,) out of `denoise(xt, t, labels)`. Where
+    it guides, a function evaluation takes 2 B images. Source: Ho & Salimans 2022, equation 6.
+
     Args:
-        denoise: (xt, t, labels) to x0_hat.
-        labels: (B,), the classes asked for.
-        null_label: the label that means "any class".
         guidance_scale: 1 is no guidance, 0 ignores the label, above 1 exaggerates its effect.
-        guidance_interval: (low, high), the times between which to guide; outside the scale is 1.
-            At high noise guidance reduces variety, at low noise it has little effect.
-
-    Returns:
-        a denoiser (xt, t) to x0_hat; where it guides, a function evaluation takes 2 B images.
-
-    Raises:
-        ValueError: for an interval that is not 0 <= low <= high <= 1, or a scale beyond +-1000.
-
-    Source: Ho & Salimans 2022, equation 6; Kynkaanniemi et al. 2024 (the interval).
+        guidance_interval: (low, high), the times in [0, 1] between which to guide. At high noise
+            guidance reduces variety, at low noise it has little effect (Kynkaanniemi et al. 2024).
     """
     low, high = guidance_interval
     if not 0 <= low <= high <= 1:
@@ -119,15 +97,13 @@ def ddim(
     """First order: mixes x0_hat and the noise it implies for the next time.
 
     One function evaluation per step. On the straight path this is Euler's method.
+    Source: Song, Meng & Ermon 2021, equation 12 with sigma = 0.
 
     Args:
         denoise: (xt, t) to x0_hat, with t a tensor ().
         x: (B, ...), the starting noise; the result has its shape and dtype.
         times: (steps + 1,), decreasing; see `time_grid`.
-        path: the noise path of the model.
         callback: called with every `SamplerStep`.
-
-    Source: Song, Meng & Ermon 2021, equation 12 with sigma = 0.
     """
     _check_times(times)
     for i, (t, t_next) in enumerate(itertools.pairwise(times)):
@@ -150,7 +126,6 @@ def heun(
 
     Two function evaluations per step, except for the last, which is a step of `ddim`: at t = 0
     x0_hat does not determine the velocity. Arguments and result: see `ddim`.
-
     Source: Karras et al. 2022, algorithm 1.
     """
     _check_times(times)
@@ -181,7 +156,6 @@ def dpmpp_2m(
 
     One function evaluation per step. Its variable lambda = log(alpha / sigma) is infinite at both
     ends, so the first two steps and the last are of first order. Arguments and result: see `ddim`.
-
     Source: Lu et al. 2022b (DPM-Solver++), algorithm 2.
     """
     _check_times(times)

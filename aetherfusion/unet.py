@@ -13,20 +13,15 @@ from .positional import position_grid
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions whose result is added to the input.
+    """Two 3x3 convolutions whose result is added to the input (He et al. 2016).
 
-    A condition scales and shifts the features between them. The second convolution starts at
-    zero, so that with equal numbers of channels the block starts as the identity.
+    A condition (B, condition_dim) scales and shifts the features between them (Dhariwal & Nichol
+    2021, section 3). The second convolution starts at zero, so that with equal numbers of channels
+    the block starts as the identity.
 
     >>> block = ResidualBlock(64, 64, condition_dim=32)
     >>> block(torch.randn(2, 64, 16, 16), torch.randn(2, 32)).shape
     torch.Size([2, 64, 16, 16])
-
-    Args:
-        in_channels, out_channels: channels before and after.
-        condition_dim: width C of the conditioning vector; None for a block without one.
-
-    Source: He et al. 2016; Dhariwal & Nichol 2021, section 3 (scale and shift).
     """
 
     def __init__(
@@ -65,8 +60,7 @@ class ResidualBlock(nn.Module):
 class ChannelNorm(nn.Module):
     """Layer normalisation of each pixel over its channels.
 
-    The usual choice is GroupNorm. With channels last in memory this one reads each pixel once,
-    which is four times faster on a CPU, and it needs no number of groups.
+    With channels last in memory, it is four times faster on a CPU than the usual GroupNorm.
     """
 
     def __init__(self, channels: int) -> None:
@@ -100,28 +94,19 @@ class Upsample(nn.Sequential):
 class UNetWithAttention(nn.Module):
     """An encoder, transformer blocks on its smallest feature map, and a decoder with a skip.
 
-    Every 2x2 pixels are folded into channels. Convolutions work at half the resolution, with E / 2
-    channels. Transformer blocks work at a quarter of it, where 32x32 pixels are 64 tokens of width
-    D = 3 E / 2. The decoder joins both.
+    Every 2x2 pixels are folded into channels (Shi et al. 2016). Convolutions work at half the
+    resolution, with E / 2 channels. Transformer blocks (Peebles & Xie 2023) work at a quarter of
+    the resolution, where 32x32 pixels are 64 tokens of width D = 3 E / 2. The decoder joins both
+    (Ronneberger et al. 2015, figure 1).
 
     >>> unet = UNetWithAttention(3, 3, embedding_dim=64, num_heads=4)
-    >>> unet(torch.randn(2, 3, 32, 32)).shape
+    >>> unet(torch.randn(2, 3, 32, 32)).shape  # height and width must be multiples of 4
     torch.Size([2, 3, 32, 32])
 
     Args:
-        in_channels, out_channels: channels of the images before and after.
-        embedding_dim: the base width E, a multiple of 8. Mind that the transformer blocks are
-            wider: `UNetWithAttention(3, 3, 128, 4)` has tokens of width 192.
-        num_heads: heads of each transformer block; divides D.
+        embedding_dim: the base width E, a multiple of 8; E = 128 gives tokens of width D = 192.
+        num_heads: heads of each of the `depth` transformer blocks; must divide D.
         condition_dim: width C of the conditioning vector; None for a network without one.
-        depth: number of transformer blocks.
-
-    Raises:
-        ValueError: for sizes that do not fit each other; on use, for images whose height or
-            width is not a multiple of 4.
-
-    Source: Ronneberger et al. 2015, figure 1; Peebles & Xie 2023 (the transformer blocks);
-    Shi et al. 2016 (folding pixels into channels and back).
     """
 
     def __init__(
