@@ -41,7 +41,7 @@ def test_help_shows_examples_and_every_option(command: str, capsys: Said) -> Non
     assert "--seed" in said and "-o, --output" in said
     assert main([]) == main(["-h"]) == main(["evaluate", "-h"]) == 0
     said = capsys.readouterr().out
-    assert said.count("Commands:") == 2 and "aetherfusion picker" in said and "--inception" in said
+    assert said.count("Commands:") == 2 and "aetherfusion picker" in said and "--guidance" in said
 
 
 def test_the_module_is_the_command() -> None:

@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import torch
 import torch.distributed as dist
-import typer
 from torch import nn
-from typer import Option
+from typer import Option, echo
 
 from .._version import __version__
 from ..checkpoint import load_model, load_pretrained
@@ -38,25 +37,21 @@ def doctor(
     choice, cpu = choose_precision(device), torch.backends.cpu.get_cpu_capability()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
-    _show("Versions", f"aetherfusion {__version__}, {versions}")
-    _show("Device", f"{device.type} ({name}), {torch.get_num_threads()} CPU threads")
-    _show("Precision", f"{choice.precision}: {choice.reason}")
+    echo(f"Versions    aetherfusion {__version__}, {versions}")
+    echo(f"Device      {device.type} ({name}), {torch.get_num_threads()} CPU threads")
+    echo(f"Precision   {choice.precision}: {choice.reason}")
     fetch = f"not in {data_root()}: train downloads it (170 MB); --data shapes10 needs no files"
-    _show("CIFAR-10", fetch if data is None else f"found in {data}")
+    echo("CIFAR-10    " + (fetch if data is None else f"found in {data}"))
     model = load_pretrained() if weights is None else load_model(weights)
-    _show("Weights", f"{sum(p.numel() for p in model.parameters()):,}")
+    echo(f"Weights     {sum(p.numel() for p in model.parameters()):,}")
     speed = training_speed(0 if quick else 8)
-    _show("Training", f"{speed:.0f} images/s")
+    echo(f"Training    {speed:.0f} images/s")
     generate_images(model.to(device), steps=1)  # warm-up
     started = time.perf_counter()
     generate_images(model)
-    _show("Sampling", f"{time.perf_counter() - started:.1f} seconds for ten images")
-    _show("One epoch", f"{50_000 / speed / 60:.1f} minutes for CIFAR-10; train does {EPOCHS}")
-    _show("25 minutes", f"{25 * 60 * speed / 50_000:.1f} epochs of CIFAR-10")
-
-
-def _show(name: str, value: str) -> None:
-    typer.echo(f"{name:12}{value}")
+    echo(f"Sampling    {time.perf_counter() - started:.1f} seconds for ten images")
+    echo(f"One epoch   {50_000 / speed / 60:.1f} minutes for CIFAR-10; train does {EPOCHS}")
+    echo(f"25 minutes  {25 * 60 * speed / 50_000:.1f} epochs of CIFAR-10")
 
 
 def training_speed(

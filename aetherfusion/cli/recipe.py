@@ -23,7 +23,7 @@ from ..optimizer import recommended_optimizer
 from ..plots import save_images
 from ..utils.files import atomic_write, check_writable
 from ..utils.hardware import best_device, join_processes, rank
-from ..utils.history import Step, reporter
+from ..utils.history import Step
 from ..utils.runs import STATE_FILE, planned_steps
 from .doctor import EPOCHS, agreed, training_speed
 
@@ -97,19 +97,25 @@ def train(
     size = f"{sum(p.numel() for p in model.parameters()):,} weights"
     say(f"Training {size} on {len(images):,} images of {data} on {device.type}.")
 
-    def preview(step: Step) -> None:
+    reported: list[float] = []  # when
+
+    def report(step: Step) -> None:
+        now, done = time.monotonic(), f"step {step.step} of {step.total_steps}"
+        if not reported or now - reported[-1] > 30 or step.step == step.total_steps:
+            reported.append(now)
+            if not terminal:  # which has a bar
+                say(f"{done}: loss {step.loss:.4f}, {step.images / step.seconds:.0f} images/s")
         if preview_every and step.step % preview_every == 0:
             pictures = generate_images(step.averaged_model)
             save_images(pictures, folder / f"preview-{step.step:06d}.png")
 
-    new: list[Step] = []
     history = training.train(
         model,
         loader,
         nn.MSELoss(),
         recommended_optimizer(model, **given(lr=lr)),
         10**6 if minutes else epochs or EPOCHS,
-        callbacks=[new.append, preview, *([] if terminal else [reporter(say)])],
+        callbacks=[report],
         progress=terminal,
         max_steps=steps if minutes else None,
         checkpoint_dir=folder,
@@ -123,7 +129,7 @@ def train(
     save_model(model, output, notes=notes | {"torch": torch.__version__})
     with atomic_write(folder / "loss.png") as partial:
         history.plot().figure.savefig(partial)
-    if not new:
+    if not reported:
         say("That run was finished already; use another --checkpoint-dir to train again.")
     say(f"{history.images_seen():,} images seen; mean loss at the end {notes['loss']:.4f}.")
     say(f"Wrote {output}, and the losses to {folder / 'loss.png'}. Now try")
