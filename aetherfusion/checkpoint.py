@@ -7,7 +7,6 @@ The header is JSON that anyone can read, and nothing in a file is executed.
 import json
 import re
 from itertools import chain
-from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def save_model(
     noise_path: Any = model.path
     if PATHS.get(noise_path.name) != noise_path:
         raise ValueError(f"a file knows the paths {', '.join(PATHS)}, not this {noise_path.name!r}")
-    dumps = json.JSONEncoder(default=methodcaller("item"), allow_nan=False).encode
+    dumps = json.JSONEncoder(default=lambda number: number.item(), allow_nan=False).encode
     for key, value in notes.items():
         try:
             dumps({key: value})
@@ -65,7 +64,7 @@ def save_model(
         for name, value in model.state_dict().items()
     }
     _build(header, weights)
-    header["sha256"] = _checksum(header, weights)
+    header["sha256"] = content_hash(chain(*sorted({**header, **weights}.items())))
     with atomic_write(path) as partial:  # other users could not read what `save_file` writes
         partial.write_bytes(save(weights, metadata=header))
     return path
@@ -91,12 +90,9 @@ def read_notes(path: str | Path) -> dict[str, Any]:
 def load_pretrained(
     name: str = "cifar10", *, device: torch.device | str = "cpu"
 ) -> DiffusionTransformerUNet:
-    """A trained model of the package, see `weights/README.md`; needs no network.
+    """A trained model of the package, see `weights/README.md`; ValueError for unknown names.
 
     >>> model = load_pretrained()
-
-    Raises:
-        ValueError: if there is none of that name.
     """
     found = sorted((Path(__file__).parent / "weights").glob("*.safetensors"))
     known = {file.stem: file for file in found if file.stem != "judge"}
@@ -126,10 +122,9 @@ def _build(header: dict[str, str], weights: dict[str, Tensor]) -> Loaded:
             raise ValueError(f"{name} ({value.dtype}) is not finite float32, float16 or bfloat16")
     try:
         saved = header.pop("sha256", None)  # older files have none
-        actual = (
-            None if saved is None else content_hash(chain(*sorted({**header, **weights}.items())))
-        )
-        if saved != actual or header.keys() - {"format", "config", "notes"}:
+        contents = chain(*sorted({**header, **weights}.items()))
+        altered = saved is not None and saved != content_hash(contents)
+        if altered or header.keys() - {"format", "config", "notes"}:
             raise ValueError("its checksum says that something was altered")
         config, notes = json.loads(header["config"]), dict(json.loads(header.get("notes", "{}")))
         names, path = config.pop("class_names", None), PATHS[config.pop("path", "flow")]
@@ -145,10 +140,6 @@ def _build(header: dict[str, str], weights: dict[str, Tensor]) -> Loaded:
         reason = " ".join(str(e).split())[:300]
         raise ValueError(f"the weights do not fit its header: {reason}") from e
     return model.to(memory_format=torch.channels_last).eval(), notes
-
-
-def _checksum(header: dict[str, str], weights: dict[str, Tensor]) -> str:
-    return content_hash(chain(*sorted({**header, **weights}.items())))
 
 
 class _NoInit(TorchFunctionMode):  # skips torch.nn.init, as the weights come from a file
