@@ -1,10 +1,9 @@
 """AetherFusion: a Diffusion Transformer U-Net for small images, built to be learned from.
 
->>> model = load_pretrained()
->>> show_images(generate_images(model, labels="horse"))
+>>> show_images(generate_images(load_pretrained(), labels="horse"))
 
-The modules are in the order of the lessons: positional (01), attention (02), unet and model (03),
-diffusion (04), data, optimizer and training (05), sampling and generation (06), evaluation (07).
+Modules by lesson: positional (01), attention (02), unet and model (03), diffusion (04), data,
+optimizer and training (05), sampling and generation (06), evaluation (07).
 """
 
 from ._version import __version__ as __version__

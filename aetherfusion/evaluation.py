@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data import CIFAR10_CLASSES, ImageTensors, load_cifar10, to_uint8
+from .data import CIFAR10_CLASSES, ImageTensors, load_cifar10
 from .model import DiffusionTransformerUNet
 from .utils.hardware import best_device
 from .utils.judge import Judge, load_judge
@@ -128,10 +128,8 @@ def evaluate(images: Tensor, labels: Tensor, real: RealPictures | None = None) -
     >>> labels = torch.arange(2000) % 10
     >>> print(evaluate(generate_images(model, labels=labels), labels))
 
-    The labels (N,) are the classes asked for; without `real`, CIFAR-10 is the reference.
-
-    Raises:
-        ValueError: for fewer than 10 images, values outside [0, 1], or labels that do not fit.
+    The labels (N,) are the classes asked for; without `real`, CIFAR-10 is the reference. What does
+    not fit, fewer than 10 images or values outside [0, 1] for example, raises ValueError.
     """
     if real is None:
         real = RealPictures(load_cifar10(train=False), load_cifar10())
@@ -239,27 +237,3 @@ def kernel_distance(generated: Tensor, real: Tensor, seed: int = 0) -> float:
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(seed)  # of the subsets
         return float(metric.compute()[0])
-
-
-def inception_metric() -> FrechetInceptionDistance:
-    """torchmetrics' FID; ConnectionError or ImportError if its network (90 MB) is not to be had."""
-    try:
-        metric = FrechetInceptionDistance(feature=2048)
-    except ModuleNotFoundError as error:
-        raise ImportError('this needs torch-fidelity: pip install "aetherfusion[eval]"') from error
-    except OSError as error:
-        hint = "the distance in the features of the judge needs no internet"
-        raise ConnectionError(f"cannot download the Inception network ({error}); {hint}") from error
-    return metric.to("cuda" if torch.cuda.is_available() else "cpu")  # float64, so not on "mps"
-
-
-def inception_distance(images: Tensor, reference: ImageTensors) -> float:
-    """The usual FID of images (N, 3, H, W); published ones are of 50,000 and the training set.
-
-    It takes hours without a GPU. Errors as for `inception_metric`.
-    """
-    metric = inception_metric()
-    for real, pictures in ((True, reference.images), (False, to_uint8(images))):
-        for batch in pictures.split(100):
-            metric.update(batch.to(metric.device), real=real)
-    return float(metric.compute())

@@ -1,8 +1,7 @@
-"""What moves the weights: Muon with AdamW, the learning rate over time, and the average.
+"""The optimizer, the learning rate over time, and the average of the weights. Built in lesson 05.
 
-Contains `MuonAdamW`, `recommended_optimizer`, `learning_rate_factor` and `averaged_copy`. Lesson 05
-builds them. Implements Muon (Jordan et al. 2024), AdamW (Loshchilov & Hutter 2019) and the
-power-function average (Karras et al. 2024, equations 4 and 127).
+Implements Muon (Jordan et al. 2024), AdamW (Loshchilov & Hutter 2019) and the power-function
+average (Karras et al. 2024, equations 4 and 127).
 """
 
 from collections import defaultdict
@@ -119,10 +118,8 @@ def recommended_optimizer(
 
     >>> optimizer = recommended_optimizer(DiffusionTransformerUNet())
 
-    Args:
-        model: any module; its matrices are the 2-D weights under a name with "blocks" in it,
-            except those that read the condition ("modulation").
-        lr: the highest learning rate of the run.
+    The matrices are the 2-D weights under a name with "blocks" in it, except those that read the
+    condition ("modulation"). `lr` is the highest learning rate of the run.
     """
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
@@ -154,12 +151,9 @@ def learning_rate_factor(
 def averaged_copy(model: nn.Module, exponent: float = 8.0) -> AveragedModel:
     """A copy of a model whose weights follow the average of all past ones, the latest most.
 
-    After n updates, the weights of step k count as (k / n) ** `exponent`: the window grows with
-    the run, so there is no warm-up to tune. At 8 it is about the last ninth of the run.
-
-    Args:
-        model: the model to follow; call `.update_parameters(model)` after every step.
-        exponent: gamma in the paper, 0 for the plain mean.
+    Call its `update_parameters(model)` after every step. After n of them, the weights of step k
+    count as (k / n) ** `exponent`: the window grows with the run, so there is no warm-up to tune.
+    At 8 it is about the last ninth of the run, and 0 gives the plain mean.
 
     Source: Karras et al. 2024, equations 4 and 127.
     """

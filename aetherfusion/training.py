@@ -1,8 +1,7 @@
-"""Training: one loop, on whatever hardware there is, that can be stopped and resumed.
+"""`train`, the generator `training_steps` under it, and their pieces. Lesson 05 builds them.
 
-Contains `train`, the generator `training_steps` under it, and the pieces they are made of. Lesson
-05 builds them. Implements flow matching (Lipman et al. 2023, equation 23) as a regression of the
-velocity, with label dropout (Ho & Salimans 2022, algorithm 1).
+Implements flow matching (Lipman et al. 2023, equation 23) as a regression of the velocity, with
+label dropout (Ho & Salimans 2022, algorithm 1).
 """
 
 import contextlib
@@ -41,7 +40,7 @@ from .utils.hardware import (
     unwrapped,
 )
 from .utils.history import History, Step
-from .utils.runs import RunState, stop_requests
+from .utils.runs import RunState, interrupt, stop_signals
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Batch = tuple[Tensor, Tensor]
@@ -76,8 +75,7 @@ def train(
         progress: whether to show a bar with loss, images/s and time left.
         **options: of `training_steps`: `checkpoint_dir` to be able to resume, and more.
 
-    Returns:
-        the `History` of the run, with a `plot()`.
+    Returns the `History` of the run, which has a `plot()`.
 
     Raises:
         ValueError: if the batches, the labels, the optimizer or a checkpoint do not fit.
@@ -92,7 +90,7 @@ def train(
     join_processes()
     bar = tqdm(unit="step", disable=not progress or rank() > 0)
     # The loop seeds torch's generators; the caller's are given back.
-    with fork_rng(gpus), kept_memory(), stop_requests(), bar, contextlib.closing(steps):
+    with fork_rng(gpus), kept_memory(), stop_signals(interrupt), bar, contextlib.closing(steps):
         try:
             for step in steps:
                 if bar.total is None:  # only now is it known where a resumed run goes on
@@ -198,10 +196,7 @@ def training_steps(
             with fork_rng([]):  # what the caller draws must not change the data
                 yield step
     finally:
-        try:
-            state.close(done)
-        finally:
-            finish(model, average.module, optimizer, rates)
+        finish(state, done, model, average.module, optimizer, rates)
 
 
 def diffusion_loss(
@@ -215,16 +210,11 @@ def diffusion_loss(
     null_label: int | None = None,
     rows: slice = slice(None),
 ) -> Tensor:
-    """The error of the predicted velocity, at a random time for every image.
+    """The error of the velocity that `net(xt, t, labels)` predicts, at a random time per image.
 
-    Args:
-        net: `forward(xt, t, labels) -> velocity`.
-        x0, labels: (B, ...) images in [-1, 1], (B,) integers.
-        criterion: a loss of (prediction, target); its value, a tensor (), is returned.
-        path: from data to noise.
-        label_dropout, null_label: how often, in [0, 1], a label becomes the one for "any class".
-        rows: the images that this process computes. Times, noise and dropped labels are drawn for
-            all of them, so the result does not depend on the number of processes.
+    x0 is (B, ...) in [-1, 1], labels is (B,). A share `label_dropout` of the labels, in [0, 1], is
+    replaced by `null_label`. Times, noise and dropped labels are drawn for the whole batch, and
+    this process computes the `rows` of it. Returns what the criterion gives, a tensor ().
 
     Source: Lipman et al. 2023, equation 23; Ho & Salimans 2022, algorithm 1 (label dropout).
     """
@@ -314,14 +304,22 @@ def prepare(
 
 
 def finish(
-    model: nn.Module, average: nn.Module, optimizer: Optimizer, rates: Sequence[float]
+    state: RunState,
+    done: int,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: Optimizer,
+    rates: Any,
 ) -> None:
-    """Leaves the averaged weights in the model, and the optimizer as it was given."""
-    optimizer.zero_grad()
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-    model.load_state_dict(average.state_dict())
-    model.eval()
+    """Saves the state, and leaves the averaged weights in the model and the optimizer as it was."""
+    try:
+        state.close(done)
+    finally:
+        optimizer.zero_grad()
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        model.load_state_dict(average.state_dict())
+        model.eval()
 
 
 # Randomness without memory: each epoch and each step has a seed of its own (Karras et al. 2024).

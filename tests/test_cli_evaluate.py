@@ -9,7 +9,6 @@ import pytest
 import torch
 from command_line import Said, an_empty_folder, refused  # noqa: F401
 from command_line import weights as shapes_weights  # noqa: F401
-from torchmetrics.image import fid
 
 import aetherfusion
 from aetherfusion import (
@@ -17,7 +16,6 @@ from aetherfusion import (
     DiffusionTransformerUNet,
     ImageTensors,
     data,
-    evaluation,
     load_model,
     save_model,
 )
@@ -52,40 +50,6 @@ def test_it_says_and_writes_what_was_found(weights: str, capsys: Said) -> None:
     assert "10 pictures" in said and "recall" in said and "copy ratio" in said
     report = json.loads(Path("new/report.json").read_text())
     assert f"{report['frechet']:.1f}" in said and sum(map(sum, report["confusion"])) == 10
-    assert "fid" not in report
-
-
-def test_the_usual_fid_on_request(
-    weights: str, capsys: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(evaluation, "inception_metric", lambda: None)
-    monkeypatch.setattr(evaluation, "inception_distance", lambda images, reference: 12.34)
-    args = ["evaluate", "-n", "10", "--steps", "1", "--weights", weights, "--inception"]
-    assert main([*args, "-o", "report.json"]) == 0
-    assert "12.3" in capsys.readouterr().out
-    assert json.loads(Path("report.json").read_text())["fid"] == 12.34
-
-
-def test_what_the_usual_fid_lacks_is_reported_before_the_work(
-    capsys: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # torch-fidelity is one of the things that [eval] installs and [test] does not.
-    monkeypatch.setattr(fid, "_TORCH_FIDELITY_AVAILABLE", False)
-    args = ["evaluate", "--weights", "nowhere", "--inception"]
-    refused(args, capsys, 'pip install "aetherfusion[eval]"')
-
-
-def test_the_other_figures_outlive_the_usual_fid(
-    weights: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stopped(*_: object) -> float:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(evaluation, "inception_metric", lambda: None)
-    monkeypatch.setattr(evaluation, "inception_distance", stopped)
-    args = ["evaluate", "-n", "10", "--steps", "1", "--weights", weights, "--inception"]
-    assert main([*args, "-o", "report.json"]) != 0
-    assert json.loads(Path("report.json").read_text())["num_images"] == 10
 
 
 def test_what_is_refused(weights: str, capsys: Said, tmp_path: Path) -> None:

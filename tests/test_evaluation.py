@@ -11,7 +11,6 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
-from torchmetrics.image import fid
 
 from aetherfusion import (
     ImageTensors,
@@ -25,7 +24,6 @@ from aetherfusion.evaluation import (
     RealPictures,
     evaluate,
     frechet_distance,
-    inception_distance,
     kernel_distance,
     nearest_pictures,
     precision_and_recall,
@@ -258,66 +256,6 @@ def test_the_report_says_what_it_is_about(real: RealPictures) -> None:
     assert again["num_images"] == 30 and again["frechet"] == found.frechet
     assert np.sum(again["confusion"]) == 30
     assert set(found.floor) <= set(again) and all(map(math.isfinite, found.floor.values()))
-
-
-def test_the_usual_fid_is_torchmetrics_own(
-    real: RealPictures, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Inception(nn.Module):
-        """In the place of the network that would be fetched: bytes to 2048 features."""
-
-        def __init__(self, **_: object) -> None:
-            super().__init__()
-
-        def forward(self, images: Tensor) -> Tensor:
-            assert images.dtype == torch.uint8
-            return nn.functional.pad(images.flatten(1).float() / 255, (0, 2000))
-
-    monkeypatch.setattr(fid, "NoTrainInceptionV3", Inception)
-    monkeypatch.setattr(fid, "_TORCH_FIDELITY_AVAILABLE", True)
-    images, _ = coloured(60, 8)
-    expected = frechet_distance(
-        (255 * images).round().flatten(1) / 255, real.reference.images.flatten(1).float() / 255
-    )
-    assert inception_distance(images, real.reference) == pytest.approx(expected, rel=1e-2)
-
-
-def test_the_usual_fid_goes_to_the_gpu(real: RealPictures, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A metric that says it is on a GPU gets its pictures there; "meta" stands for that GPU."""
-    seen = []
-
-    class Metric:
-        device = torch.device("cpu")
-
-        def __init__(self, feature: int) -> None:
-            assert feature == 2048
-
-        def to(self, device: str) -> Metric:
-            self.device = torch.device("meta" if device == "cuda" else device)
-            return self
-
-        def update(self, batch: Tensor, real: bool) -> None:
-            seen.append((batch.device.type, real))
-
-        def compute(self) -> float:
-            return 1.0
-
-    monkeypatch.setattr(evaluation, "FrechetInceptionDistance", Metric)
-    for there, expected in ((True, "meta"), (False, "cpu")):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
-        seen.clear()
-        inception_distance(coloured(20, 8)[0], real.reference)
-        assert set(seen) == {(expected, True), (expected, False)}
-
-
-def test_no_internet_no_fid(real: RealPictures, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(**_: object) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(fid, "NoTrainInceptionV3", broken)
-    monkeypatch.setattr(fid, "_TORCH_FIDELITY_AVAILABLE", True)
-    with pytest.raises(ConnectionError, match="needs no internet"):
-        inception_distance(coloured(20, 8)[0], real.reference)
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def test_precisions_that_a_device_does_not_have_are_refused() -> None:
     assert training_dtype(cpu, "no") == torch.float32
     assert training_dtype(cpu, "bf16") == torch.bfloat16
     assert training_dtype(torch.device("cuda"), "fp16") == torch.float16
-    with pytest.raises(ValueError, match="on a GPU .fp16., got .fp16."):
+    with pytest.raises(ValueError, match=r"on a GPU .fp16., got .fp16."):
         training_dtype(cpu, "fp16")
-    with pytest.raises(ValueError, match="must be .*got .fp8."):
+    with pytest.raises(ValueError, match=r"must be .*got .fp8."):
         training_dtype(cpu, "fp8")  # type: ignore[arg-type]
 
 

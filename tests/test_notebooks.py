@@ -34,10 +34,34 @@ TAUGHT = {
     },
     "04": {"diffusion": ["NoisePath", "_like", "FLOW", "COSINE", "sample_times"]},
     "05": {
-        "optimizer": ["orthogonalised", "learning_rate_factor", "averaged_copy"],
-        "training": ["diffusion_loss"],
+        "data": ["ImageTensors", "make_loader"],
+        "optimizer": [
+            "orthogonalise",
+            "MuonAdamW",
+            "recommended_optimizer",
+            "learning_rate_factor",
+            "averaged_copy",
+        ],
+        "training": [
+            "diffusion_loss",
+            "own_rows",
+            "gradient",
+            "clip_and_check",
+            "prepare",
+            "mixed_seed",
+            "seeded",
+            "epoch_batches",
+            "all_batches",
+            "run_record",
+            "finish",
+            "training_steps",
+            "train",
+        ],
     },
-    "06": {"sampling": ["time_grid", "guided", "ddim", "heun", "dpmpp_2m", "SamplerStep"]},
+    "06": {
+        "sampling": ["time_grid", "guided", "ddim", "heun", "dpmpp_2m", "SamplerStep"],
+        "generation": ["generate_images", "starting_noise", "Trajectory", "denoising_trajectory"],
+    },
     "07": {
         "evaluation": [
             "softened",

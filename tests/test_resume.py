@@ -30,13 +30,13 @@ from aetherfusion import (
     train,
     training_steps,
 )
+from aetherfusion.cli.doctor import planned_steps
 from aetherfusion.utils.history import History, Step
 from aetherfusion.utils.runs import (
     PREVIOUS_FILE,
     RUN_FILE,
     STATE_FILE,
     RunState,
-    planned_steps,
     read_state,
     with_checksum,
 )

@@ -5,9 +5,11 @@ Lessons 00 and 05 use `training_speed`, and `aetherfusion train --minutes` plans
 
 import contextlib
 import copy
+import json
 import platform
 import statistics
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -23,6 +25,7 @@ from ..model import DiffusionTransformerUNet
 from ..optimizer import recommended_optimizer
 from ..training import training_steps
 from ..utils.hardware import best_device, choose_precision, num_processes
+from ..utils.runs import read_state
 from .picker import Weights
 
 EPOCHS = 24  # of `aetherfusion train`
@@ -76,6 +79,12 @@ def training_speed(
                     if agreed(left <= 0):
                         break
     return statistics.median(speeds)
+
+
+def planned_steps(folder: str | Path) -> int | None:
+    """How many steps the run in a folder was planned for; None if there is no state in it."""
+    state = read_state(folder)
+    return None if state is None else int(json.loads(state["record"])["total_steps"])
 
 
 def agreed(value: Any) -> Any:

@@ -43,10 +43,9 @@ def main(args: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a code page of Windows may lack some letters
             stream.reconfigure(errors="replace")
-    settings: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
     try:
-        with command.make_context("aetherfusion", words, **settings) as context:
-            command.invoke(context)
+        with command.make_context("aetherfusion", words, help_option_names=["-h", "--help"]) as ctx:
+            command.invoke(ctx)
     except typer.Exit as done:
         return done.exit_code
     except KeyboardInterrupt as stop:
@@ -136,14 +135,11 @@ def evaluate(
     interval: Interval = None,
     sampler: Sampler = None,
     weights: Weights = None,
-    inception: Annotated[bool, Option("--inception", help="The usual FID too; slow.")] = False,
 ) -> None:
     """Evaluate a model of CIFAR-10's classes: how close are its images to real ones?"""
     from .. import evaluation  # slow to import, and only needed here
     from ..data import load_cifar10
 
-    if inception:
-        evaluation.inception_metric()  # reports what is missing before hours of work
     model = load_pretrained() if weights is None else load_model(weights)
     evaluation.check_model(model)
     if output is not None:
@@ -154,12 +150,6 @@ def evaluate(
     labels = label_numbers(model, None, num_samples)
     found = evaluation.evaluate(images, labels, evaluation.RealPictures(reference, training))
     typer.echo(str(found))
-    report = found.as_dict()
-    try:
-        if inception:
-            report["fid"] = evaluation.inception_distance(images, training)
-            typer.echo(f"FID, {len(images):,} against the training set: {report['fid']:.1f}")
-    finally:  # the other figures are kept if that fails or is stopped
-        if output is not None:
-            with atomic_write(output) as partial:
-                partial.write_text(json.dumps(report, indent=1) + "\n")
+    if output is not None:
+        with atomic_write(output) as partial:
+            partial.write_text(json.dumps(found.as_dict(), indent=1) + "\n")

@@ -24,8 +24,8 @@ from ..plots import save_images
 from ..utils.files import atomic_write, check_writable
 from ..utils.hardware import best_device, join_processes, rank
 from ..utils.history import Step
-from ..utils.runs import STATE_FILE, planned_steps
-from .doctor import EPOCHS, agreed, training_speed
+from ..utils.runs import STATE_FILE
+from .doctor import EPOCHS, agreed, planned_steps, training_speed
 
 
 def train(

@@ -38,8 +38,7 @@ def check_training(
 def check_batch(batch: Any, num_classes: int | None, first: bool = True) -> tuple[Tensor, Tensor]:
     """The images (B, C, H, W) in [-1, 1] and labels (B,), int64, of a batch, or a ValueError.
 
-    Of later batches than the first of an epoch the values are not checked on a GPU, which would
-    have to wait for it.
+    On a GPU only the values of the first batch of an epoch are checked: it has to wait for that.
     """
     parts = batch if isinstance(batch, (list, tuple)) else [batch]
     fits = len(parts) == 2 and all(isinstance(part, Tensor) for part in parts)

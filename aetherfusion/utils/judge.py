@@ -32,11 +32,10 @@ class Judge(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(B, 3, 32, 32) in [0, 1] to (B, num_features); outside training also of mirror images."""
         if not self.training:
-            return (self.features_of_view(images) + self.features_of_view(images.flip(3))) / 2
-        return self.features_of_view(images)
+            return (self._features_of_view(images) + self._features_of_view(images.flip(3))) / 2
+        return self._features_of_view(images)
 
-    def features_of_view(self, images: Tensor) -> Tensor:
-        """The features of the images as they are."""
+    def _features_of_view(self, images: Tensor) -> Tensor:
         x = (images - 0.47) / 0.25  # about the mean and standard deviation of CIFAR-10
         x = self.stages(F.gelu(self.patches(x.contiguous(memory_format=torch.channels_last))))
         return x.amax(dim=(2, 3))  # (B, num_features): the strongest response at any place

@@ -32,14 +32,10 @@ SAVE_SECONDS = 60.0  # a power cut costs at most this much work
 
 
 class RunState:
-    """Saves and restores anything that has a `state_dict`.
+    """Saves and restores anything that has a `state_dict`, in a folder (None for nowhere).
 
-    >>> state = RunState("runs/mine", {"seed": 0}, model=model, optimizer=optimizer)
-    >>> done = state.load()
-    >>> state.save(done + 1)
-
-    `folder` is None for nowhere. `record` holds the settings that make this run this one and no
-    other; they are compared on loading. States are written every so many steps and every minute.
+    `record` holds the settings that make this run this one and no other; they are compared on
+    loading. States are written every so many steps and every minute.
     """
 
     def __init__(
@@ -53,9 +49,9 @@ class RunState:
         self.saved, self.saved_at, self.consistent = 0, time.monotonic(), True
 
     def load(self) -> int:
-        """Puts the saved state into the parts and returns the number of steps done, 0 if none.
+        """Puts a saved state into the parts; returns the number of steps done, 0 if there is none.
 
-        Raises ValueError if the state is damaged or of another run, or if the folder is in use.
+        A ValueError says that it is damaged or of another run, or that the folder is in use.
         """
         found: list[Any] = [None]
         if self.used and rank() == 0:
@@ -111,7 +107,7 @@ class RunState:
     def changing(self) -> Iterator[None]:
         """Around what turns one step into the next: all of it happens, or it is never saved."""
         self.consistent = False
-        with deferred_signals():
+        with stop_signals():
             yield
             self.consistent = True
 
@@ -142,7 +138,7 @@ class RunState:
 
     def close(self, done: int) -> None:
         """Saves what is not saved yet and frees the folder."""
-        with deferred_signals():
+        with stop_signals():
             try:
                 self.save(done)
             finally:
@@ -155,12 +151,9 @@ def with_checksum(archive: bytes) -> bytes:
     return archive[:-2] + len(digest).to_bytes(2, "little") + digest
 
 
-def read_state(folder: Path) -> dict[str, Any] | None:
-    """The last intact state in a folder, or None if there is none; nothing in it is executed.
-
-    Raises ValueError if there are states and none is intact.
-    """
-    paths = [p for p in (folder / STATE_FILE, folder / PREVIOUS_FILE) if p.exists()]
+def read_state(folder: str | Path) -> dict[str, Any] | None:
+    """The last intact state in a folder, None without any; nothing in it is executed."""
+    paths = [path for name in (STATE_FILE, PREVIOUS_FILE) if (path := Path(folder, name)).exists()]
     for path in paths:
         content = path.read_bytes()
         archive = content[:-66] + bytes(2)
@@ -176,12 +169,6 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def planned_steps(folder: str | Path) -> int | None:
-    """How many steps the run in a folder was planned for; None if there is no state in it."""
-    state = read_state(Path(folder))
-    return None if state is None else int(json.loads(state["record"])["total_steps"])
-
-
 def _as_json(value: Any) -> Any:
     """Numbers of numpy and torch as they are, other objects by their own name or their class's."""
     if hasattr(value, "tolist"):
@@ -189,39 +176,26 @@ def _as_json(value: Any) -> Any:
     return getattr(value, "name", None) or getattr(value, "__qualname__", type(value).__qualname__)
 
 
+def interrupt(number: int, _: Any) -> None:
+    """A handler of signals that acts as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def _signals_to(handler: Callable[[int, Any], None], *, all_of_them: bool) -> Iterator[None]:
-    """Within it, requests to stop call `handler`; else only those that would kill the process."""
+def stop_signals(handler: Callable[[int, Any], None] | None = None) -> Iterator[None]:
+    """Within it, requests to stop wait for its end; or those that would kill call `handler`."""
+    caught: list[int] = []
     before: dict[int, Any] = {}
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU"):  # Windows lacks some
         if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
             number = getattr(signal, name)  # only the main thread may set handlers
             present = signal.getsignal(number)
-            if present is signal.SIG_DFL or (callable(present) and all_of_them):
-                before[number] = signal.signal(number, handler)
+            if present is signal.SIG_DFL or (callable(present) and handler is None):
+                before[number] = signal.signal(number, handler or (lambda n, _: caught.append(n)))
     try:
         yield
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
-
-
-@contextlib.contextmanager
-def deferred_signals() -> Iterator[None]:
-    """Within it, Ctrl-C and other requests to stop wait; they take effect when it ends."""
-    caught: list[int] = []
-    try:
-        with _signals_to(lambda number, _: caught.append(number), all_of_them=True):
-            yield
-    finally:
         for number in dict.fromkeys(caught):
             signal.raise_signal(number)
-
-
-def stop_requests() -> contextlib.AbstractContextManager[None]:
-    """Within it, a closed terminal and a scheduler's signals raise KeyboardInterrupt, as Ctrl-C."""
-
-    def stop(number: int, _: Any) -> None:
-        raise KeyboardInterrupt
-
-    return _signals_to(stop, all_of_them=False)

@@ -1,7 +1,6 @@
-"""shapes10: ten classes of drawn shapes, for lessons that need no download. No lesson builds this.
+"""shapes10: ten classes of drawn shapes, for lessons without a download. No lesson builds this.
 
-A shape is a signed distance: a function of the plane that is negative inside, zero on the edge and
-positive outside (Quilez, "2D distance functions"). `_coverage` turns it into smooth pixels.
+A shape is a signed distance to its edge, negative inside (Quilez, "2D distance functions").
 """
 
 import math
@@ -14,7 +13,7 @@ from torch import Tensor
 def draw_shapes10(num_images: int, *, seed: int = 0, image_size: int = 32) -> tuple[Tensor, Tensor]:
     """Draws the ten classes in turn: images (N, 3, image_size, image_size) uint8, labels (N,).
 
-    Image i depends on (seed, i, image_size) only, so a larger set begins with the smaller one.
+    Image i depends on seed, i and image_size only, so a larger set begins with the smaller one.
     """
     random = torch.rand(num_images, 9, generator=torch.Generator().manual_seed(seed))  # (N, 9)
     labels = torch.arange(num_images) % len(_SHAPES)
@@ -28,7 +27,6 @@ def _draw(distance: Callable[[Tensor, Tensor], Tensor], random: Tensor, size: in
     """Draws one class from random numbers (n, 9) in [0, 1): (n, 3, size, size) uint8."""
     parts = random[:, :, None, None].unbind(1)  # nine of (n, 1, 1)
     across, down, scale, angle, mirror, hue, partner, light, slope = parts
-
     # Position, size and tilt. The image is the square [-1, 1] x [-1, 1] with y pointing upwards.
     radius = 0.68 + 0.12 * scale  # (n, 1, 1)
     margin = 0.86 - radius  # keeps the whole shape inside the image
@@ -39,8 +37,9 @@ def _draw(distance: Callable[[Tensor, Tensor], Tensor], random: Tensor, size: in
     u = tilt.cos() * x + tilt.sin() * y  # (n, size, size)
     v = tilt.cos() * y - tilt.sin() * x  # (n, size, size)
     u = torch.where(mirror < 0.5, u, -u)  # half of the shapes are mirrored
-    inside = _coverage(distance(u, v) * radius * (size / 2))  # (n, size, size) in [0, 1]
-
+    # How much of each pixel is inside: a smoothstep over an edge that is 1.5 pixels wide.
+    t = (0.5 - distance(u, v) * radius * (size / 2) / 1.5).clamp_(0, 1)
+    inside = t * t * (3 - 2 * t)  # (n, size, size) in [0, 1]
     # A bright shape on a dark background of another hue, which has a slight vertical gradient.
     shape = 0.45 + 0.55 * _colour(hue)  # (n, 3, 1, 1)
     background = (0.12 + 0.2 * light[:, None]) * _colour(hue + 0.35 + 0.3 * partner)
@@ -49,19 +48,10 @@ def _draw(distance: Callable[[Tensor, Tensor], Tensor], random: Tensor, size: in
     return pixels.mul_(255).round_().to(torch.uint8)
 
 
-def _coverage(distance: Tensor) -> Tensor:
-    """The fraction of each pixel inside the shape, from the distance to the edge in pixels."""
-    t = (0.5 - distance / 1.5).clamp_(0, 1)  # the edge is 1.5 pixels wide
-    return t * t * (3 - 2 * t)  # smoothstep: its derivative is zero at both ends
-
-
 def _colour(hue: Tensor) -> Tensor:
     """A saturated RGB colour (n, 3, 1, 1) for each hue (n, 1, 1); a full turn of the hue is 1."""
     thirds = torch.tensor([0, 1 / 3, 2 / 3])[:, None, None]
     return 0.5 + 0.5 * torch.cos(2 * math.pi * (hue[:, None] - thirds))
-
-
-# Signed distances of shapes with a radius of about 1 around the origin.
 
 
 def _disc(x: Tensor, y: Tensor) -> Tensor:
