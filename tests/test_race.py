@@ -1,4 +1,4 @@
-"""The race of tests/benchmarks/race.py: it is run to the end, on time, and comes to a table."""
+"""The race of tests/benchmarks/race.py: every racer finishes in time, and there is a table."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ def data() -> ImageTensors:
 
 
 def ran(
-    name: str, data: ImageTensors, folder: Path, seconds: float, number: int = 20, **sizes: Any
+    name: str, data: ImageTensors, folder: Path, seconds: float, number: int = 10, **sizes: Any
 ) -> dict:
     race.run(name, data, cpu_seconds=seconds, num_samples=number, output=folder, **sizes)
     with np.load(folder / f"{name}.npz") as kept:
@@ -51,13 +51,13 @@ def check(kept: dict, seconds: float) -> None:
 def test_ours_and_the_one_shot_run_and_make_a_table(
     data: ImageTensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ours = ran("aetherfusion", data, tmp_path, 1.5, embedding_dim=16, depth=1)
-    check(ours, 1.5)
-    # Few steps are lost at the end: the number of them was chosen well, the decay is done.
-    assert float(ours["cpu_seconds"]) > 0.6 * 1.5
+    ours = ran("aetherfusion", data, tmp_path, 1.0, embedding_dim=16, depth=1)
+    check(ours, 1.0)
+    # The number of steps was chosen well: little of the budget is left.
+    assert float(ours["cpu_seconds"]) > 0.6
     assert ours["evaluations"] == 14 + 8  # eight steps are guided: with the label, and without
-    one_shot = ran("one-shot", data, tmp_path, 2.0, embedding_dim=16)
-    check(one_shot, 2.0)
+    one_shot = ran("one-shot", data, tmp_path, 1.0, embedding_dim=16)
+    check(one_shot, 1.0)
     assert one_shot["evaluations"] == 1
     assert one_shot["losses"][-3:].mean() < one_shot["losses"][:3].mean()
 
@@ -74,17 +74,18 @@ def test_ours_and_the_one_shot_run_and_make_a_table(
 
 
 @pytest.mark.parametrize(
-    ("name", "packages", "evaluations"),
+    ("name", "packages", "evaluations", "sizes"),
     [
-        ("diffusers", ["diffusers"], 20),
-        ("denoising-diffusion-pytorch", ["denoising_diffusion_pytorch"], 40),
-        ("smalldiffusion", ["smalldiffusion", "torch_ema"], 20),
+        ("diffusers", ["diffusers"], 20, {"layers_per_block": 1}),
+        ("denoising-diffusion-pytorch", ["denoising_diffusion_pytorch"], 40, {}),
+        ("smalldiffusion", ["smalldiffusion", "torch_ema"], 20, {}),
     ],
 )
 def test_peers_run(
     name: str,
     packages: list[str],
     evaluations: int,
+    sizes: dict[str, int],
     data: ImageTensors,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -93,6 +94,6 @@ def test_peers_run(
         pytest.importorskip(package, reason=f"{package} comes with the extra 'race'")
     for module in (race, racers, peers):
         monkeypatch.setattr(module, "BATCH", 4)
-    kept = ran(name, data, tmp_path, 0.5, number=2)
+    kept = ran(name, data, tmp_path, 0.5, number=1, **sizes)
     check(kept, 0.5)
     assert kept["evaluations"] == evaluations

@@ -1,4 +1,4 @@
-"""What the ablations switch: the way ends at the recipe, and every switch changes something."""
+"""What the ablations switch: the ladder ends at the recipe, and every switch changes something."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 import aetherfusion.training
 import aetherfusion.unet
+from aetherfusion import COSINE
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
@@ -27,19 +28,21 @@ def test_the_way_leads_from_the_plain_form_to_the_recipe() -> None:
     assert rungs[0] == PLAIN and rungs[-1] == Setup()
     for before, after in itertools.pairwise(rungs):
         changed = {k for k in vars(before) if getattr(before, k) != getattr(after, k)}
-        assert changed and (len(changed) == 1 or changed == {"optimizer", "options"})
+        assert changed
+        assert len(changed) == 1 or changed == {"optimizer", "options", "warmup_steps"}
     for name, branch in BRANCHES.items():
         changed = {k for k in vars(branch) if getattr(branch, k) != getattr(rungs[-2], k)}
         assert len(changed) == 1 + (", " in name), name  # a comma between two changes
 
 
 @pytest.fixture(autouse=True)
-def the_package_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def restored_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """Building a setup changes the package in the process; the next test finds it unchanged."""
     for module, name in [
         (aetherfusion.unet, "position_grid"),
         (aetherfusion.training, "sample_times"),
         (aetherfusion.training, "averaged_copy"),
+        (aetherfusion.training, "learning_rate_factor"),
     ]:
         monkeypatch.setattr(module, name, getattr(module, name))
 
@@ -76,4 +79,15 @@ def test_switches_do_what_they_say() -> None:
     assert torch.equal(seen[1], seen[0].flatten(2).transpose(1, 2))
     assert variants.uniform_times(1000).std() > 0.25
     plain = PLAIN.build()
+    assert plain.path is COSINE
+    factor = aetherfusion.training.learning_rate_factor
+    assert factor(0, 1000, decay=0.0) == factor(999, 1000, decay=0.0) == 1.0
+    weight = torch.nn.Linear(1, 1).requires_grad_(False)
+    average = aetherfusion.training.averaged_copy(weight)
+    for value in (0.0, 1.0):
+        weight.weight.fill_(value)
+        average.update_parameters(weight)
+    assert average.module.weight.item() == pytest.approx(0.001)
+    Setup().build()
+    assert aetherfusion.training.learning_rate_factor(0, 1000) == 1 / 50
     assert any("blocks" in name and "encode" in name for name, _ in plain.named_parameters())

@@ -19,9 +19,9 @@
         "decay over the last 60 %"
     python tests/benchmarks/ablations.py --cpu-seconds 775 --score --name ablations_long
 
-Training leaves samples under runs/ablations/; scoring shows those of one budget to the judge and
-writes aetherfusion/lessons/results/NAME.json and, if the plain form is among them, docs/NAME.png. A
-run that is there is not made again. See variants.py for what is switched.
+Training leaves samples under runs/ablations/. Scoring evaluates those of one budget and writes
+aetherfusion/lessons/results/NAME.json and, if the plain form is among them, docs/NAME.png. A run
+whose samples are there is not repeated. See variants.py for what is switched.
 """
 
 import argparse
@@ -47,32 +47,27 @@ def file_of(name: str, cpu_seconds: float, seed: int) -> Path:
 
 
 def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
-    """Trains one setup and keeps its pictures."""
+    """Trains one setup and saves images of the model."""
     from budget import train_for
     from variants import BRANCHES, ladder, with_tail
 
     from aetherfusion import generate_images
     from aetherfusion.data import load_cifar10, to_uint8
+    from aetherfusion.utils.hardware import kept_memory
 
     setup = {**ladder(), **BRANCHES}[name]
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     model = setup.build()
-    images_seen, spent, steps = train_for(
-        cpu_seconds,
-        model,
-        setup.optimizer,
-        load_cifar10(),
-        setup.batch_size,
-        path=setup.path,
-        seed=seed,
-        **setup.options,
-    )
+    data, batch_size, options = load_cifar10(), setup.batch_size, setup.options
+    with kept_memory():  # as in `train`
+        spent, steps = train_for(
+            cpu_seconds, model, setup.optimizer, data, batch_size, seed=seed, **options
+        )
     with torch.autocast("cpu", torch.bfloat16):
         samples = generate_images(
             model,
             num_samples,
-            path=setup.path,
             steps=10,
             sampler=with_tail(0),  # even times, as when the first of these runs were made
             guidance_scale=setup.guidance_scale,
@@ -82,7 +77,7 @@ def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
         "name": name,
         "seed": seed,
         "cpu_seconds": round(spent, 1),
-        "images_seen": images_seen,
+        "images_seen": batch_size * len(steps),
         "parameters": sum(p.numel() for p in model.parameters()),
         "loss": sum(step.loss for step in steps[-100:]) / min(100, len(steps)),
     }
@@ -109,7 +104,7 @@ def train_all(wanted: list[tuple[str, int]], args: argparse.Namespace) -> None:
 
 
 def score(cpu_seconds: float, results_name: str) -> None:
-    """Shows all samples to the judge; writes the table."""
+    """Evaluates all samples; writes the table."""
     from variants import BRANCHES, ladder
 
     from aetherfusion.data import load_cifar10
@@ -168,12 +163,12 @@ def draw(rows: list[dict[str, Any]], cpu_seconds: float, path: Path) -> None:
         some = [row for row in rows if row["ladder"] == ladder and row["seed"] == 0]
         names = [row["name"].replace(": the recipe", "") for row in some]
         ax.barh(names, [row["frechet_soft"] for row in some], color="#4477aa")
-        again = {row["name"]: row["frechet_soft"] for row in rows if row["seed"] == 1}
+        other = {row["name"]: row["frechet_soft"] for row in rows if row["seed"] == 1}
         for i, row in enumerate(some):
-            ax.plot(again.get(row["name"], float("nan")), i, "ko", markersize=4)
-            end = max(row["frechet_soft"], again.get(row["name"], 0.0))
-            words, beside = f"{row['class_accuracy']:.0%}", {"textcoords": "offset points"}
-            ax.annotate(words, (end, i), (6, 0), va="center", fontsize=8, **beside)
+            ax.plot(other.get(row["name"], float("nan")), i, "ko", markersize=4)
+            end = max(row["frechet_soft"], other.get(row["name"], 0.0))
+            words, offset = f"{row['class_accuracy']:.0%}", {"textcoords": "offset points"}
+            ax.annotate(words, (end, i), (6, 0), va="center", fontsize=8, **offset)
         if base:
             ax.axvspan(min(base), max(base), color="#ee6677", alpha=0.5)
         ax.invert_yaxis()
@@ -182,7 +177,7 @@ def draw(rows: list[dict[str, Any]], cpu_seconds: float, path: Path) -> None:
         ax.set_title(title, fontsize=10)
         ax.set_xlabel("softened Fréchet distance", fontsize=9)
     figure.suptitle(
-        f"{cpu_seconds:g} CPU-seconds of training each; class accuracy beside the bar, a dot for "
+        f"{cpu_seconds:g} CPU-seconds of training each; class accuracy next to the bar, a dot for "
         f'another seed, red for "{BASE}"',
         fontsize=10,
     )

@@ -1,9 +1,9 @@
-"""Training for so many CPU-seconds: the number of steps is chosen before, as the decay needs it."""
+"""Training for a given CPU time: the number of steps is chosen first, as the decay needs it."""
 
 import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn, optim
@@ -12,22 +12,7 @@ from aetherfusion import training_steps
 from aetherfusion.data import ImageTensors, make_loader
 from aetherfusion.utils.history import Step
 
-
-class Batches:
-    """Exactly `number` batches of a data set, in one epoch as long as it takes."""
-
-    def __init__(self, dataset: ImageTensors, batch_size: int, number: int) -> None:
-        self.loader, self.number = make_loader(dataset, batch_size), number
-
-    def __len__(self) -> int:
-        return self.number
-
-    def __iter__(self) -> Iterator[Any]:
-        left = self.number
-        while left:
-            for _, batch in zip(range(left), self.loader, strict=False):
-                yield batch
-                left -= 1
+EPOCHS = 10**6  # more than any run here has: `max_steps` ends it
 
 
 def seconds_per_step(
@@ -41,9 +26,9 @@ def seconds_per_step(
     **options: Any,
 ) -> float:
     """CPU-seconds of one step, timed on a copy of the model."""
-    trial = copy.deepcopy(model)
-    batches = Batches(dataset, batch_size, warmup + timed)
-    steps = training_steps(trial, batches, nn.MSELoss(), optimizer(trial), 1, **options)
+    trial, loader = copy.deepcopy(model), make_loader(dataset, batch_size)
+    options |= {"max_steps": warmup + timed}
+    steps = training_steps(trial, loader, nn.MSELoss(), optimizer(trial), EPOCHS, **options)
     with contextlib.closing(steps):
         for step in steps:
             if step.step == warmup:
@@ -57,24 +42,29 @@ def train_for(
     optimizer: Callable[[nn.Module], optim.Optimizer],
     dataset: ImageTensors,
     batch_size: int = 64,
+    *,
+    warmup: int = 5,
+    timed: int = 20,
+    overrun: float = 1.03,
     **options: Any,
-) -> tuple[int, float, list[Step]]:
-    """Trains with the loop under `train`, and stops at the budget in any case.
+) -> tuple[float, list[Step]]:
+    """Trains with the loop under `train`, and stops at `overrun` times the budget in any case.
 
     Returns:
-        (images seen, CPU-seconds used, the steps); the model then holds the averaged weights.
-        The trial before it counts in the budget.
+        (CPU-seconds used, the steps); the model then holds the averaged weights. The trial before
+        it, of `warmup` and `timed` steps, counts in the budget.
     """
     started = time.process_time()
-    cost = seconds_per_step(model, optimizer, dataset, batch_size, **options)
+    trial = {"warmup": warmup, "timed": timed}
+    cost = seconds_per_step(model, optimizer, dataset, batch_size, **trial, **options)
     model.zero_grad()  # a switch of variants.py may have lent the trial a parameter of this model
     number = max(1, int((cpu_seconds - (time.process_time() - started)) / cost))
-    batches = Batches(dataset, batch_size, number)
-    done: list[Step] = []
-    steps = training_steps(model, batches, nn.MSELoss(), optimizer(model), 1, **options)
+    loader, done = make_loader(dataset, batch_size), []
+    options |= {"max_steps": number}
+    steps = training_steps(model, loader, nn.MSELoss(), optimizer(model), EPOCHS, **options)
     with contextlib.closing(steps):
         for step in steps:
             done.append(step)
-            if time.process_time() - started > 1.03 * cpu_seconds:
+            if time.process_time() - started >= overrun * cpu_seconds:
                 break
-    return batch_size * len(done), time.process_time() - started, done
+    return time.process_time() - started, done

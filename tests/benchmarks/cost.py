@@ -1,4 +1,4 @@
-"""What training and generating cost, ours beside the peers': ratios, each part in one run.
+"""What training and generating cost, ours and the peers': ratios, each part in one run.
 
     pip install -e ".[race,eval]"
     python tests/benchmarks/cost.py                    # all of it, about a quarter of an hour
@@ -24,7 +24,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def of_training(name: str, seconds: float) -> dict[str, float]:
     from race import RACERS
 
     from aetherfusion.data import load_cifar10
-    from aetherfusion.utils.memory import kept_memory
+    from aetherfusion.utils.hardware import kept_memory
 
     racer = RACERS[name.partition(",")[0]](load_cifar10())
     if name.endswith("compiled"):
@@ -53,16 +53,15 @@ def of_training(name: str, seconds: float) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter:
         racer.forward(torch.randn(8, 3, 32, 32), labels)
     flop = 3 * counter.get_total_flops() / 8  # backward is two more of the same size
-    kept = contextlib.nullcontext if name in OURS else kept_memory
     ends: list[float] = []
 
-    # Every racer has one Adam (ours a Muon beside it), which steps once for each batch.
-    def look_at_the_clock(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    # Every racer has one Adam (ours moves matrices by Muon), which steps once for each batch.
+    def note_the_time(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
             ends.append(time.perf_counter())
 
-    register_optimizer_step_post_hook(look_at_the_clock)
-    with kept():
+    register_optimizer_step_post_hook(note_the_time)
+    with kept_memory():
         racer.learn(15 if name in OURS else 5)  # warm; a compiled one compiles here
         before = len(ends)
         racer.learn(seconds * torch.get_num_threads())
@@ -166,23 +165,16 @@ def scaling(seconds: float) -> dict[str, Any]:
 def _cost_of_an_image(size: int, batch: int, seconds: float) -> tuple[float, float]:
     """(seconds, FLOP) of one image in training, optimizer included."""
     from aetherfusion import DiffusionTransformerUNet, recommended_optimizer, training_steps
+    from aetherfusion.utils.hardware import kept_memory
 
     model = DiffusionTransformerUNet(image_size=size)
     with FlopCounterMode(display=False) as counter:
         model(torch.randn(2, 3, size, size), torch.rand(2), torch.arange(2)).sum().backward()
     images, labels = torch.rand(batch, 3, size, size) * 2 - 1, torch.arange(batch) % 10
-
-    class Loader:
-        def __len__(self) -> int:
-            return 10**6
-
-        def __iter__(self) -> Iterator[Any]:
-            while True:
-                yield images, labels
-
     spent, seen, optimizer = 0.0, 0, recommended_optimizer(model)
-    steps = training_steps(model, Loader(), nn.MSELoss(), optimizer, num_epochs=1)
-    with contextlib.closing(steps):
+    loader = [(images, labels)] * 1000
+    steps = training_steps(model, loader, nn.MSELoss(), optimizer, num_epochs=10**6)
+    with kept_memory(), contextlib.closing(steps):
         for step in steps:
             if step.step > 4:
                 spent, seen = spent + step.seconds, seen + batch

@@ -1,12 +1,11 @@
-"""How good the pictures of one model are at other settings: scale, interval, number of steps.
+"""How good the images of one model are at other settings: scale, interval, number of steps.
 
     python tests/benchmarks/guidance.py 3.5,0.1,0.55 3,0.1,0.6 2.5,0,1
     python tests/benchmarks/guidance.py 3.5,0.1,0.55,100 3.5,0.1,0.65,14,0 --weights FILE
 
 One row for each SCALE,LOW,HIGH[,STEPS[,TAIL]], with TAIL as in `time_grid` (0 for even times):
-pictures of the ten classes in turn, from the same noise for every row, in bfloat16 where this
-machine is fast at it, seen by the judge. It is how the defaults were chosen, and the table in the
-model card.
+images of the ten classes in turn, from the same noise for every row, in bfloat16 where this machine
+is fast at it, compared with real ones. It is how the defaults and the model card's table were made.
 """
 
 import argparse
@@ -43,7 +42,7 @@ def main() -> None:
     args = parser.parse_args()
     model = load_model(args.weights) if args.weights else load_pretrained()
     real = RealPictures(load_cifar10(train=False), load_cifar10())
-    fast = choose_precision("cpu").mixed_precision == "bf16"
+    fast = choose_precision("cpu").precision == "bf16"
     print(f"{args.num_samples:,} pictures each, sampled in {'bfloat16' if fast else 'float32'}\n")
     print("| scale, times, steps, tail | FD | FD-soft | recall | named as asked | copy ratio |")
     print("|---|---|---|---|---|---|")

@@ -1,11 +1,11 @@
-"""Breaks each component of the package and sees whether its own lesson notices.
+"""Breaks each component of the package and checks that its own lesson fails.
 
     python tests/benchmarks/mutate_lessons.py             # all; an hour on two cores
     python tests/benchmarks/mutate_lessons.py 01 02       # these lessons
 
 Each mutant is a copy of the package with one line changed: a wrong sign, a missing scale, a swapped
-axis. The lesson is run under nbval against that copy and must go red; run against an unchanged
-copy it must stay green. Prints the list and the result of each.
+axis. The lesson is run under nbval against that copy and must fail; with an unchanged copy it must
+pass. Prints the list and the result of each.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: By lesson: (file, what it says, what the mutant says).
+#: By lesson: (file, text, text of the mutant).
 MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "01": [
         ("positional", "-math.log(max_period) * 2 * i / dim", "-math.log(max_period) * i / dim"),
@@ -29,7 +29,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "02": [
         ("attention", "(q * q.shape[-1] ** -0.5) @", "q @"),
-        ("attention", "logits.softmax(dim=-1)", "logits.softmax(dim=-2)"),
+        ("attention", "scores.softmax(dim=-1)", "scores.softmax(dim=-2)"),
         ("attention", "q, k, v = (", "k, q, v = ("),
         ("attention", "return x * (1 + scale) + shift", "return x * scale + shift"),
         ("attention", "x = x + gate1 * self.attention(", "x = x + self.attention("),
@@ -62,11 +62,11 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
     "05": [
         ("training", "velocity = path.velocity(x0, noise, t)", "velocity = noise + x0"),
         ("training", "< label_dropout", "> label_dropout"),
-        ("optimization", "(n / (n + 1)) ** (exponent + 1)", "(n / (n + 1)) ** exponent"),
-        ("optimization", "remaining / decay if decay > 0", "remaining * decay if decay > 0"),
-        ("optimization", "min(1.0, (step + 1) / warmup,", "min(1.0, step / warmup + 1,"),
-        ("optimization", "for _ in range(5)", "for _ in range(4)"),
-        ("optimization", "beta=b, alpha=c), x, beta=a", "beta=b, alpha=c), x, beta=b"),
+        ("optimizer", "(n / (n + 1)) ** (exponent + 1)", "(n / (n + 1)) ** exponent"),
+        ("optimizer", "remaining / decay if decay > 0", "remaining * decay if decay > 0"),
+        ("optimizer", "min(1.0, (step + 1) / warmup,", "min(1.0, step / warmup + 1,"),
+        ("optimizer", "for _ in range(5)", "for _ in range(4)"),
+        ("optimizer", "beta=b, alpha=c), x, beta=a", "beta=b, alpha=c), x, beta=b"),
     ],
     "06": [
         ("sampling", "torch.lerp(without, with_label,", "torch.lerp(with_label, without,"),
@@ -81,7 +81,7 @@ MUTANTS: dict[str, list[tuple[str, str, str]]] = {
         ("evaluation", "radii(real)[None, :]", "radii(generated)[:, None]"),
         ("evaluation", "kthvalue(k + 1, dim=1)", "kthvalue(k, dim=1)"),
         ("evaluation", "best / flat.shape[1] ** 0.5", "best"),
-        ("evaluation", "metric.update(generated.cpu()", "metric.update(real.cpu()"),
+        ("evaluation", "generated.cpu().double()", "real.cpu().double()"),
     ],
 }  # fmt: skip
 
@@ -92,23 +92,23 @@ def notebook(lesson: str) -> Path:
     return path
 
 
-def green(lesson: str, package: Path) -> bool:
+def passes(lesson: str, package: Path) -> bool:
     """Whether the lesson passes with the package in this folder."""
     command = [sys.executable, "-m", "pytest", "--nbval", "-x", "-q", str(notebook(lesson))]
     environment = {**os.environ, "PYTHONPATH": str(package)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    if done.returncode not in (0, 1):  # neither green nor red: nothing was tested
+    if done.returncode not in (0, 1):  # neither passed nor failed: nothing was tested
         raise SystemExit(done.stdout + done.stderr)
     return done.returncode == 0
 
 
 def mutated(folder: Path, file: str, old: str, new: str) -> None:
-    """A copy of the package in which one place says something else."""
+    """A copy of the package in which one place is changed."""
     shutil.copytree(ROOT / "aetherfusion", folder / "aetherfusion")
     path = folder / "aetherfusion" / f"{file}.py"
     text = path.read_text()
     if text.count(old) != 1:
-        raise SystemExit(f"{file}.py says {old!r} {text.count(old)} times; mend the list")
+        raise SystemExit(f"{file}.py has {old!r} {text.count(old)} times; correct the list")
     path.write_text(text.replace(old, new))
 
 
@@ -120,14 +120,14 @@ def main() -> None:
     for lesson in parser.parse_args().lessons or MUTANTS:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(ROOT / "aetherfusion", Path(folder) / "aetherfusion")
-            if not green(lesson, Path(folder)):  # then red says nothing about a mutant
-                raise SystemExit(f"{lesson}: red although nothing was changed; mend it first")
+            if not passes(lesson, Path(folder)):  # then a failure says nothing about a mutant
+                raise SystemExit(f"{lesson} fails although nothing was changed; correct it first")
         for file, old, new in MUTANTS[lesson]:
             with tempfile.TemporaryDirectory() as folder:
                 mutated(Path(folder), file, old, new)
-                survived = green(lesson, Path(folder))
+                survived = passes(lesson, Path(folder))
             survivors += survived
-            result = "SURVIVED" if survived else "red, as it must"
+            result = "SURVIVED" if survived else "fails, as it must"
             print(f"{lesson}: {file}.py: {' '.join(new.split())}: {result}", flush=True)
     sys.exit(bool(survivors))
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from aetherfusion import ImageTensors, make_loader, to_unit
 
 
-def diffusers(data: ImageTensors) -> Racer:
+def diffusers(data: ImageTensors, layers_per_block: int = 2) -> Racer:
     """Hugging Face's library, as its course trains a class-conditional model on small pictures.
 
     From the course (unit 2, class-conditioned model): the sizes of the network, its learning rate,
@@ -32,7 +32,7 @@ def diffusers(data: ImageTensors) -> Racer:
         sample_size=32,
         in_channels=3,
         out_channels=3,
-        layers_per_block=2,
+        layers_per_block=layers_per_block,
         block_out_channels=(32, 64, 64),
         down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
@@ -129,7 +129,7 @@ def denoising_diffusion_pytorch(data: ImageTensors) -> Racer:
 
 
 def smalldiffusion(data: ImageTensors) -> Racer:
-    """Chenyang Yuan's package, as its examples/cifar_unet.py, told the class.
+    """Chenyang Yuan's package, as in its examples/cifar_unet.py, with class labels.
 
     Half the width of the example and the learning rate that `training_loop` has by default; the
     label embedding and guidance are those of its class-conditional example.

@@ -4,7 +4,6 @@ Everybody gets the same batches of 64, flipped at random, bfloat16 where the CPU
 channels last in memory where that is the faster, and `kept_memory`.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from budget import Batches, seconds_per_step
+from budget import train_for
 from torch import Tensor, nn
 from variants import with_tail
 
@@ -24,13 +23,12 @@ from aetherfusion import (
     make_loader,
     recommended_optimizer,
     to_unit,
-    training_steps,
 )
 from aetherfusion.utils.hardware import choose_precision
 
 BATCH = 64
 SAMPLING_BATCH = 100
-PRECISION = choose_precision("cpu").mixed_precision
+PRECISION = choose_precision("cpu").precision
 
 
 @dataclass(frozen=True)
@@ -76,28 +74,17 @@ def in_batches(sample: Callable[[Tensor], Tensor], labels: Tensor) -> Tensor:
 
 
 def aetherfusion(data: ImageTensors, **sizes: Any) -> Racer:
-    """Ours, all defaults; the number of steps, which the decay needs, is chosen by a short trial.
+    """Ours, all defaults; a short trial finds the number of steps, which the decay needs.
 
-    The trial is paid for from the budget, and what it learnt is thrown away.
+    The trial counts in the budget, and its weights are thrown away.
     """
     model, seed = DiffusionTransformerUNet(**sizes), torch.initial_seed()
 
     def learn(seconds: float) -> list[float]:
-        started = time.process_time()
-        warmup, timed = (5, 20) if seconds >= 200 else (1, 3)
-        cost = seconds_per_step(
-            model, recommended_optimizer, data, BATCH, warmup=warmup, timed=timed
-        )
-        number = max(1, int((seconds - (time.process_time() - started)) / cost))
-        batches, optimizer = Batches(data, BATCH, number), recommended_optimizer(model)
-        losses = []
-        steps = training_steps(model, batches, nn.MSELoss(), optimizer, num_epochs=1, seed=seed)
-        with contextlib.closing(steps):
-            for step in steps:
-                losses.append(step.loss)
-                if time.process_time() - started >= seconds:
-                    break
-        return losses
+        options: Any = {"warmup": 5, "timed": 20} if seconds >= 200 else {"warmup": 1, "timed": 3}
+        options |= {"overrun": 1.0, "seed": seed}
+        _, steps = train_for(seconds, model, recommended_optimizer, data, BATCH, **options)
+        return [step.loss for step in steps]
 
     def sample(labels: Tensor) -> Tensor:
         # For a model as young as this one. Guided for longer its pictures are plainer and no less
@@ -129,7 +116,7 @@ def one_shot(data: ImageTensors, embedding_dim: int = 128) -> Racer:
     It learns `criterion(model(images, labels), images)` on clean images, with the label as a
     colour laid over the picture, and shows what one pass makes of noise. No noise is ever seen
     in training, so there is no reason why that should be a picture; it is here to show it. The
-    U-Net is ours, told nothing but the picture, so that the idea is compared and not the network.
+    U-Net is ours and sees only the picture, so that the idea is compared and not the network.
     """
     network = UNetWithAttention(3, 3, embedding_dim, num_heads=4)
     network.colours = nn.Embedding(10, 3)

@@ -1,4 +1,4 @@
-"""Trains the judge that the package ships, aetherfusion/weights/judge.safetensors.
+"""Trains the judge, the classifier that the package ships, aetherfusion/weights/judge.safetensors.
 
     AETHERFUSION_DATA=... python tests/benchmarks/train_judge.py --epochs 9 --threads 1
 

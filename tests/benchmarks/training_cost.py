@@ -8,8 +8,8 @@ with the recommended optimizer, whose products of matrices count as arithmetic t
 steps it times 3x3 convolutions at the model's widths, forward and backward, at the same batch
 size, in bfloat16 where this machine is fast at it and in float32 elsewhere, as the training is.
 They take turns because a shared machine is now fast and now slow, by a third on some days: a
-share is only worth something if both saw the same minutes. The last option trains without what
-memory.py does, to see what that is worth.
+share is only worth something if both saw the same minutes. The last option trains without
+`kept_memory`, to see what that is worth.
 """
 
 import argparse
@@ -29,11 +29,10 @@ from torchvision.datasets import CIFAR10
 from aetherfusion import (
     DiffusionTransformerUNet,
     recommended_optimizer,
-    training,
     training_steps,
 )
 from aetherfusion.data import find_cifar10
-from aetherfusion.utils.hardware import fast_dtype
+from aetherfusion.utils.hardware import fast_dtype, kept_memory
 from aetherfusion.utils.history import Step
 
 BATCH = 64
@@ -149,8 +148,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--memory-not-kept", action="store_true")
     args = parser.parse_args()
-    if args.memory_not_kept:
-        training.kept_memory = contextlib.nullcontext  # type: ignore[attr-defined]
+    memory = contextlib.nullcontext if args.memory_not_kept else kept_memory
     cost, own = gflop_per_image(), gflop_of_optimizer()
     print(f"data: {'noise' if find_cifar10() is None else 'CIFAR-10'}")
     print(f"threads: {torch.get_num_threads()}, convolutions in {fast_dtype('cpu')}")
@@ -161,7 +159,7 @@ def main() -> None:
     ]:
         print(f"{name}: ", end="", flush=True)
         steps = five_lines(make_optimizer, compile=args.compile)
-        with contextlib.closing(steps):
+        with memory(), contextlib.closing(steps):
             measure(steps, gflop, args.rounds)
 
 

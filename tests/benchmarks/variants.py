@@ -7,6 +7,7 @@ the last rung but one, which decays over the last 30 % of its steps.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from aetherfusion import DiffusionTransformerUNet, TransformerBlock, UNetWithAtt
 from aetherfusion.attention import MultiHeadSelfAttention
 from aetherfusion.diffusion import COSINE, FLOW, NoisePath
 from aetherfusion.diffusion import sample_times as logit_normal_times
-from aetherfusion.optimizer import averaged_copy, recommended_optimizer
+from aetherfusion.optimizer import averaged_copy, learning_rate_factor, recommended_optimizer
 from aetherfusion.positional import position_grid
 from aetherfusion.sampling import Denoiser, dpmpp_2m, time_grid
 from aetherfusion.unet import Downsample, ResidualBlock, Upsample
@@ -84,7 +85,7 @@ def uniform_times(batch_size: int, *, device: Any = None) -> Tensor:
     return torch.rand(batch_size, device=device)
 
 
-def exponential_average(model: nn.Module, exponent: float = 0.0) -> AveragedModel:
+def exponential_average(model: nn.Module) -> AveragedModel:
     """The usual average, 0.999 of the past at each step, which begins with the first weights."""
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
     return average.eval().requires_grad_(False)
@@ -95,7 +96,7 @@ def adam_of_the_five_lines(model: nn.Module) -> optim.Optimizer:
 
 
 def adamw(model: nn.Module, lr: float = 2e-3) -> optim.Optimizer:
-    """What `recommended_optimizer` has beside Muon, for every weight."""
+    """What `recommended_optimizer` uses for all but the matrices, here for every weight."""
     return optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.97), weight_decay=0.01)
 
 
@@ -115,12 +116,13 @@ class Setup:
     path: NoisePath = FLOW
     times: Callable[..., Tensor] = logit_normal_times
     average: Callable[..., AveragedModel] = averaged_copy
+    warmup_steps: int = 50
     options: dict[str, Any] = field(default_factory=dict)  # of `training_steps`
     guidance_scale: float = 2.5  # all the way, which suits models as young as these
 
     def build(self) -> DiffusionTransformerUNet:
         """The model; changes the package in this process where a switch has no option."""
-        model = DiffusionTransformerUNet(**self.sizes)  # type: ignore[arg-type]
+        model = DiffusionTransformerUNet(**self.sizes, path=self.path)  # type: ignore[arg-type]
         unet, condition_dim = model.unet, model.label_embedding.embedding_dim
         width, heads = unet.token_dim, unet.blocks[0].attention.num_heads  # type: ignore
         if self.condition == "added":
@@ -152,6 +154,8 @@ class Setup:
             nn.init.normal_(model.label_embedding.weight, std=self.label_std)
         aetherfusion.training.sample_times = self.times  # type: ignore[attr-defined]
         aetherfusion.training.averaged_copy = self.average  # type: ignore[attr-defined]
+        schedule = partial(learning_rate_factor, warmup_steps=self.warmup_steps)
+        aetherfusion.training.learning_rate_factor = schedule  # type: ignore[attr-defined]
         return model.to(memory_format=torch.channels_last)
 
 
@@ -164,11 +168,15 @@ PLAIN = Setup(
     path=COSINE,
     times=uniform_times,
     average=exponential_average,
-    options={"warmup_steps": 1, "decay": 0.0},
+    warmup_steps=1,
+    options={"decay": 0.0},
 )
 #: Each step, in words, with what it changes; the last one arrives at `Setup()`.
 STEPS: list[tuple[str, dict[str, Any]]] = [
-    ("AdamW at 2e-3, with warm-up and decay", {"optimizer": adamw, "options": {"decay": 0.3}}),
+    (
+        "AdamW at 2e-3, with warm-up and decay",
+        {"optimizer": adamw, "warmup_steps": 50, "options": {"decay": 0.3}},
+    ),
     ("an average that grows with the run", {"average": averaged_copy}),
     ("the straight path", {"path": FLOW}),
     ("logit-normal times", {"times": logit_normal_times}),
