@@ -1,4 +1,4 @@
-"""The house: the same things said in two places are the same, and the promises of the README."""
+"""The project files agree with each other, and the README's examples and links work."""
 
 import re
 import sys
@@ -23,13 +23,13 @@ needs_toml = pytest.mark.skipif(PROJECT is None, reason="tomllib comes with Pyth
 
 
 @needs_toml
-def test_environment_says_the_same_as_pyproject() -> None:
+def test_environment_agrees_with_pyproject() -> None:
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     conda = [line for line in environment["dependencies"] if isinstance(line, str)]
     (pip,) = (line["pip"] for line in environment["dependencies"] if isinstance(line, dict))
     assert conda == [f"python{PROJECT['requires-python']}", "pip"]
-    # One line hands everything to pyproject.toml: its extras must be all those there are, but for
-    # "race": three other libraries and theirs, which only the makers of a table need.
+    # Everything else comes from pyproject.toml. Of its extras only "race" is left out: three other
+    # libraries, which one benchmark compares with.
     (install,) = pip
     assert re.fullmatch(r"-e \.\[(.*)\]", install)
     named = set(re.findall(r"\w+", install.partition("[")[2]))
@@ -43,8 +43,17 @@ def test_dependencies_are_floors_only() -> None:
         assert re.fullmatch(r"[\w-]+>=[\d.]+", line), line
     core = {line.partition(">")[0] for line in PROJECT["dependencies"]}
     assert core == {
-        "torch", "torchvision", "accelerate", "safetensors", "tqdm", "typer", "matplotlib",
+        "torch", "torchvision", "filelock", "pooch", "safetensors", "tqdm", "typer", "matplotlib",
     }  # fmt: skip
+
+
+def test_every_mutant_of_the_lessons_changes_one_place() -> None:
+    sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
+    from mutate_lessons import MUTANTS
+
+    for file, old, new in [mutant for mutants in MUTANTS.values() for mutant in mutants]:
+        found = (ROOT / "aetherfusion" / f"{file}.py").read_text("utf-8").count(old)
+        assert found == 1 and old != new, f"{file}.py has {old!r} {found} times"
 
 
 def test_one_version_everywhere() -> None:
