@@ -120,7 +120,8 @@ def curve(folder: Path) -> dict[str, Any]:
     if state is None:
         raise SystemExit(f"there is no training state in {folder}; train the run first")
     loss = state["history"]["loss"]
-    edges = [round(i * len(loss) / POINTS) for i in range(POINTS + 1)]
+    points = min(POINTS, len(loss))
+    edges = [round(i * len(loss) / points) for i in range(points + 1)]
     return {
         "command": notes["command"],
         "images_seen": notes["images_seen"],
