@@ -71,20 +71,24 @@ class MuonAdamW(torch.optim.AdamW):
         super().add_param_group(param_group)
         for p in param_group["params"] if param_group["muon"] else ():
             if p.ndim != 2:
+                self.param_groups.pop()
                 raise ValueError(f"Muon moves matrices, got a parameter of shape {tuple(p.shape)}")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Moves every parameter that has a gradient."""
+        """Moves every parameter that has a gradient; a closure is called first."""
+        with torch.enable_grad():
+            loss = closure() if closure else None
         groups = self.param_groups
         for group in groups:
             if group["muon"]:
                 self.muon_step(group)
         self.param_groups = [group for group in groups if not group["muon"]]
         try:
-            return super().step(closure)
+            super().step()
         finally:
             self.param_groups = groups
+        return loss
 
     def muon_step(self, group: dict[str, Any]) -> None:
         """One step of Muon for the matrices of a group, those of one shape together."""

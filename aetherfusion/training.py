@@ -83,11 +83,12 @@ def train(
         KeyboardInterrupt: after Ctrl-C, SIGTERM, SIGHUP or SIGUSR1. Completed steps are saved, and
             the model holds the averaged weights so far.
     """
-    history = options.setdefault("history", History())
+    join_processes()
+    if options.get("history") is None:
+        options["history"] = History()
+    history, folder = options["history"], options.get("checkpoint_dir")
     steps = training_steps(model, trainloader, criterion, optimizer, num_epochs, **options)
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    step, folder = None, options.get("checkpoint_dir")
-    join_processes()
     bar = tqdm(unit="step", disable=not progress or rank() > 0)
     # The loop seeds torch's generators; the caller's are given back.
     with fork_rng(gpus), kept_memory(), stop_signals(interrupt), bar, contextlib.closing(steps):
@@ -103,7 +104,7 @@ def train(
                     callback(step)
         except KeyboardInterrupt:
             steps.close()
-            done = f"{step.step} of {step.total_steps}" if step else "0"
+            done = f"{len(history)} of {bar.total}" if bar.total else len(history)
             after = f"run the same again to go on from {folder}" if folder else "nothing was saved"
             raise KeyboardInterrupt(f"stopped after step {done}; {after}") from None
     return history
@@ -171,7 +172,7 @@ def training_steps(
     state = RunState(checkpoint_dir, record, every=checkpoint_every, history=history, **parts)
     done = state.load()
     batches = all_batches(model, trainloader, accumulate, seed, done)
-    model.train()
+    model.train().zero_grad()
     try:
         while done < total_steps:
             started = time.perf_counter()
@@ -181,11 +182,11 @@ def training_steps(
             epoch, some = next(batches)
             with seeded(seed, "step", done, device=device):
                 total = gradient(net, some, criterion, scaler, dtype, label_dropout)
-            loss = clip_and_check(total, model, optimizer, scaler, done + 1)
+            loss = clip_and_check(total, optimizer, scaler, done + 1)
             with state.changing():  # from here on, the step counts
                 scaler.step(optimizer)
                 scaler.update()
-                optimizer.zero_grad()
+                model.zero_grad()
                 average.update_parameters(model)
                 done += 1
                 seen, lr = sum(len(x0) for x0, _ in some), float(rates[0] * factor)
@@ -268,12 +269,11 @@ def own_rows(num_images: int) -> slice:
     return slice(start, stop)
 
 
-def clip_and_check(
-    loss: Tensor, model: nn.Module, optimizer: Optimizer, scaler: GradScaler, step: int
-) -> float:
+def clip_and_check(loss: Tensor, optimizer: Optimizer, scaler: GradScaler, step: int) -> float:
     """Scales gradients down to length 1 at most; returns the loss if all is finite."""
     scaler.unscale_(optimizer)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0)
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.clip_grad_norm_(weights, max_norm=1.0)
     value, length = torch.stack([loss, norm.to(loss)]).tolist()  # the only wait for the GPU
     # A float16 scaler skips steps whose gradient overflows; nothing else may.
     if not math.isfinite(value) or not (scaler.is_enabled() or math.isfinite(length)):
@@ -315,7 +315,7 @@ def finish(
     try:
         state.close(done)
     finally:
-        optimizer.zero_grad()
+        model.zero_grad()
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         model.load_state_dict(average.state_dict())

@@ -65,7 +65,7 @@ def test_what_cannot_be_written_is_known_beforehand(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "deep")
     for path, words in [
-        (tmp_path, "it is a folder; add the name of a file"),
+        (tmp_path, "it is not an ordinary file"),
         (tmp_path / "file" / "model.pt", f"{tmp_path}/file: Not a directory"),
         (tmp_path / "link" / "model.pt", f"{tmp_path}/link: No such file or directory"),
     ]:
@@ -103,3 +103,12 @@ def test_hash_is_of_the_values_only() -> None:
 def test_names_of_files() -> None:
     assert file_stem("cat, dog/horse") == "cat-dog-horse"
     assert file_stem("../..") == "samples" and file_stem("") == "samples"
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    """`-o /dev/stdout` is a habit, and root could replace it; a pipe stands in for it."""
+    os.mkfifo(tmp_path / "pipe")
+    for write in (check_writable, lambda path: atomic_write(path).__enter__()):
+        with pytest.raises(OSError, match="not an ordinary file"):
+            write(tmp_path / "pipe")
+    assert (tmp_path / "pipe").is_fifo()

@@ -196,7 +196,7 @@ def test_float16_scaler_skips_steps_that_overflow_and_goes_on() -> None:
     values, losses = [weights_of(model)], []
     for batch in batches(320):
         loss = gradient(model, [batch], thousandfold, scaler, torch.float32, 0.0)
-        losses.append(clip_and_check(loss, model, optimizer, scaler, 1))
+        losses.append(clip_and_check(loss, optimizer, scaler, 1))
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()

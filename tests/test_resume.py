@@ -418,7 +418,7 @@ def test_no_flipped_bit_goes_unnoticed(tmp_path: Path) -> None:
 
 def test_a_state_of_an_older_version_is_refused_and_kept(tmp_path: Path) -> None:
     torch.save({"run": {}, "done": 1}, tmp_path / STATE_FILE)
-    with pytest.raises(ValueError, match="written by an older version"):
+    with pytest.raises(ValueError, match="of an older version"):
         run(checkpoint_dir=tmp_path)
     assert (tmp_path / STATE_FILE).exists()
 
@@ -590,3 +590,21 @@ def test_full_disk_leaves_the_last_state_whole(tmp_path: Path) -> None:
     state.close(2)
     assert state_in(tmp_path)["done"] == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == [RUN_FILE, "run.lock", STATE_FILE]
+
+
+def test_a_damaged_state_does_not_push_out_the_one_before(tmp_path: Path) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        run(checkpoint_dir=tmp_path, checkpoint_every=2, callbacks=[stop_at(5)])
+    (tmp_path / STATE_FILE).write_bytes(b"damaged")
+    before = (tmp_path / PREVIOUS_FILE).read_bytes()
+    with pytest.warns(UserWarning, match="is damaged"), contextlib.suppress(KeyboardInterrupt):
+        run(checkpoint_dir=tmp_path, checkpoint_every=2, callbacks=[stop_at(5)])
+    assert (tmp_path / PREVIOUS_FILE).read_bytes() == before
+
+
+def test_a_refused_run_frees_the_folder(tmp_path: Path) -> None:
+    run(checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="seed was 0 and is now 1") as kept:
+        run(checkpoint_dir=tmp_path, seed=1)
+    (tmp_path / RUN_FILE).write_text('{"owner": {"host": "another", "process": 1}}')
+    assert len(run(checkpoint_dir=tmp_path)) == 8 and kept.value

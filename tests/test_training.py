@@ -332,9 +332,9 @@ ZEROS = torch.zeros(8, dtype=torch.long)
     [
         (
             DataLoader(TensorDataset(torch.rand(8, 1, 4, 4), ZEROS), 8),
-            r"images must be in \[-1, 1\], got \[0\.",
+            r"images must span \[-1, 1\], got \[0\.",
         ),
-        (loader_of(torch.randn(8, 1, 4, 4) * 50, ZEROS), r"images must be in \[-1, 1\]"),
+        (loader_of(torch.randn(8, 1, 4, 4) * 50, ZEROS), r"images must span \[-1, 1\]"),
         (
             loader_of(torch.zeros(8, 4, 4), ZEROS),
             r"got 2 parts \(float32 \(4, 4, 4\); int64 \(4,\)",
@@ -560,7 +560,23 @@ def test_a_step_waits_for_the_gpu_once() -> None:
     with Watch():
         loss = gradient(model, some, nn.MSELoss(), scaler, torch.float32, 0.1)
         assert not reads
-        clip_and_check(loss, model, optimizer, scaler, 1)
+        clip_and_check(loss, optimizer, scaler, 1)
         assert not reads, "the two values are read as one tensor"
         loss.item()
     assert len(reads) == 1, "this test sees reads"
+
+
+def test_gradients_of_before_and_of_other_weights_change_nothing() -> None:
+    """Only what the optimizer moves is clipped, and what lies in `.grad` at first is cleared."""
+    results = []
+    for disturbed in (False, True):
+        torch.manual_seed(0)
+        model = Affine()
+        model.idle = nn.Parameter(torch.zeros(3))
+        if disturbed:
+            for p in model.parameters():
+                p.grad = torch.full_like(p, 100.0)
+        optimizer = optim.SGD([model.a, model.b], lr=0.1)
+        train(model, batches(), nn.MSELoss(), optimizer, 2, precision="no", progress=False)
+        results.append(weights_of(model))
+    assert torch.equal(*results)

@@ -58,7 +58,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         text = getattr(error, "format_message", error.__str__)()  # of usage errors, else of all
         text = re.sub(r"^\[Errno -?\d+\] ", "", " ".join(text.split()))
-        if isinstance(error, torch.OutOfMemoryError) or "tried to allocate" in text or not text:
+        if isinstance(error, torch.OutOfMemoryError) or "to allocate" in text:
             text = "the memory is full; use a smaller --batch-size, -n or model"
         if isinstance(error, ModuleNotFoundError):
             text += "; python -m pip install 'aetherfusion[notebooks,eval]' installs it"

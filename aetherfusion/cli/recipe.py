@@ -52,8 +52,7 @@ def train(
     """Train a model. Ctrl-C stops it; the same command goes on from there.
 
     \b
-      aetherfusion train --minutes 25
-      torchrun --nproc-per-node 2 -m aetherfusion train
+      aetherfusion train --minutes 25, or torchrun --nproc-per-node 2 -m aetherfusion train
     """
     command = "aetherfusion train" + "".join(
         f" --{name.replace('_', '-')} {getattr(value, 'name', value)}"
@@ -65,12 +64,15 @@ def train(
         raise ValueError("--epochs and --minutes both say how long to train; use one of them")
     if output.suffix != ".safetensors":
         raise ValueError(f"{output}: the name of a model file must end in .safetensors")
-    folder = checkpoint_dir or Path("runs", f"{data}-{minutes:g}-minutes" if minutes else data)
+    name = f"{data}-from-{start_from.stem}" if start_from else data
+    folder = checkpoint_dir or Path("runs", f"{name}-{minutes:g}-minutes" if minutes else name)
     check_writable(output)
     check_writable(folder / STATE_FILE)
     join_processes()
     say, device = (typer.echo if rank() == 0 else lambda _: None), best_device()
-    images = load_cifar10() if data == "cifar10" else load_shapes10(num_images or 10_000)
+    load = load_cifar10 if data == "cifar10" else lambda: load_shapes10(num_images or 10_000)
+    first = load() if rank() == 0 else None
+    images = agreed(None) or first or load()  # one process downloads, before the others read
     images.images, images.labels = images.images[:num_images], images.labels[:num_images]
     torch.manual_seed(seed)
     model = DiffusionTransformerUNet(
@@ -94,9 +96,8 @@ def train(
         say(f"{speed:.0f} images/s: {steps:,} steps fill {minutes:g} minutes.")
     if (folder / STATE_FILE).exists():
         say(f"Resuming the run in {folder}.")
-    size = f"{sum(p.numel() for p in model.parameters()):,} weights"
-    say(f"Training {size} on {len(images):,} images of {data} on {device.type}.")
-
+    size = sum(p.numel() for p in model.parameters())
+    say(f"Training {size:,} weights on {len(images):,} images of {data} on {device.type}.")
     reported: list[float] = []  # when
 
     def report(step: Step) -> None:
@@ -132,8 +133,8 @@ def train(
     if not reported:
         say("That run was finished already; use another --checkpoint-dir to train again.")
     say(f"{history.images_seen():,} images seen; mean loss at the end {notes['loss']:.4f}.")
-    say(f"Wrote {output}, and the losses to {folder / 'loss.png'}. Now try")
-    say(f"  aetherfusion generate {images.class_names[0]} --weights {output}")
+    then = f"Now try\n  aetherfusion generate {images.class_names[0]} --weights {output}"
+    say(f"Wrote {output}, and the losses to {folder / 'loss.png'}. {then}")
 
 
 def given(**options: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def check_training(
         elif (name, value) != ("max_steps", None) and (
             not hasattr(value, "__index__") or (value < 1 and name != "seed")
         ):
-            raise ValueError(f"{name} must be a whole number, at least 1, got {value!r}")
+            raise ValueError(f"{name} must be a whole number, positive or a seed, got {value!r}")
     if isinstance(criterion, type):
         raise ValueError(f"criterion is a class: write {criterion.__name__}(), with brackets")
     if not hasattr(loader, "__len__") or not len(loader):
@@ -55,9 +55,9 @@ def check_batch(batch: Any, num_classes: int | None, first: bool = True) -> tupl
     if first or x0.device.type == "cpu":
         low, high = torch.stack(x0.aminmax()).tolist()
         # One picture may be bright all over, eight are not. NaN is refused too.
-        if not (low >= -1.01 and high <= 1.01) or (low >= 0 and len(x0) >= 8):
+        if not (low >= -1.01 and high <= 1.01) or (first and low >= 0 and len(x0) >= 8):
             raise ValueError(
-                f"images must be in [-1, 1], got [{low:.2f}, {high:.2f}]; after "
+                f"images must span [-1, 1], got [{low:.2f}, {high:.2f}]; after "
                 "transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
             )
         if num_classes is not None and not 0 <= labels.min() <= labels.max() < num_classes:

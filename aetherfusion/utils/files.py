@@ -18,6 +18,8 @@ from torch import Tensor
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary name to write to, which becomes `path` if all goes well; else nothing changes."""
     path = Path(path)
+    if path.exists() and not path.is_file():  # a folder, or /dev/stdout
+        raise OSError(f"cannot write {path}: it is not an ordinary file")
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")  # some formats go by the suffix
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,8 +41,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 def check_writable(path: str | Path) -> None:
     """Raises an OSError that says why if `path` cannot be written, before hours of work."""
     path = Path(path).absolute()
-    if path.is_dir():
-        raise OSError(f"cannot write {path}: it is a folder; add the name of a file")
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot write {path}: it is not an ordinary file")
     # Missing folders will be created, so ask the nearest one that exists, or a broken link.
     folder = next((parent for parent in path.parents if os.path.lexists(parent)), path.parent)
     try:

@@ -1,7 +1,7 @@
 """A training run on disk, which can be killed at any moment and resumed. Lesson 05 uses it.
 
-The folder holds `training_state.pt`, `training_state.previous.pt` (the state before that), and
-`run.json`: what the run is and who is working on it, for people to read.
+The folder holds `training_state.pt`, `training_state.previous.pt` (the state before that),
+`run.lock`, and `run.json`: what the run is and who is working on it, for people to read.
 """
 
 import contextlib
@@ -26,8 +26,7 @@ from filelock import FileLock, Timeout
 from .files import atomic_write
 from .hardware import num_processes, rank
 
-STATE_FILE, PREVIOUS_FILE = "training_state.pt", "training_state.previous.pt"
-RUN_FILE = "run.json"
+STATE_FILE, PREVIOUS_FILE, RUN_FILE = "training_state.pt", "training_state.previous.pt", "run.json"
 SAVE_SECONDS = 60.0  # a power cut costs at most this much work
 
 
@@ -49,20 +48,17 @@ class RunState:
         self.saved, self.saved_at, self.consistent = 0, time.monotonic(), True
 
     def load(self) -> int:
-        """Puts a saved state into the parts; returns the number of steps done, 0 if there is none.
-
-        A ValueError says that it is damaged or of another run, or that the folder is in use.
-        """
+        """Puts a saved state into the parts; returns the number of steps done, 0 without one."""
         found: list[Any] = [None]
         if self.used and rank() == 0:
             try:
                 found = [self._open()]
             except (ValueError, OSError, MemoryError) as error:
+                self.lock.release()
                 found = [error]
         if self.used and num_processes() > 1:  # the others may not have this disk
             dist.broadcast_object_list(found)
-        (state,) = found
-        if isinstance(state, Exception):
+        if isinstance(state := found[0], Exception):
             raise state
         for name, part in self.parts.items() if state else ():
             if state[name]:  # the state of a gradient scaler that is off is empty
@@ -90,9 +86,10 @@ class RunState:
             if before.get(key) != value
         ]
         if different:
-            advice = "Use another checkpoint_dir, or the same settings as before"
             another = f"{self.folder} belongs to another run: {'; '.join(different)}"
-            raise ValueError(f"{another}. {advice}")
+            raise ValueError(f"{another}. Use another checkpoint_dir or the old settings")
+        if state and state["path"].name == PREVIOUS_FILE:  # the one after it is damaged
+            os.replace(state["path"], self.folder / STATE_FILE)
         with atomic_write(self.folder / RUN_FILE) as partial:
             partial.write_text(json.dumps({"owner": self.owner, "run": self.record}, indent=1))
         return state
@@ -106,8 +103,8 @@ class RunState:
     @contextlib.contextmanager
     def changing(self) -> Iterator[None]:
         """Around what turns one step into the next: all of it happens, or it is never saved."""
-        self.consistent = False
         with stop_signals():
+            self.consistent = False
             yield
             self.consistent = True
 
@@ -120,8 +117,8 @@ class RunState:
         """Writes the state and keeps the one before; an OSError says which state is left."""
         if not (self.used and rank() == 0 and self.consistent) or done == self.saved:
             return
-        if self._owner() not in ({}, self.owner):  # this process has begun the run again
-            return
+        if self._owner() not in ({}, self.owner):
+            return  # this process has begun the run again
         path, buffer = self.folder / STATE_FILE, io.BytesIO()
         state = {name: part.state_dict() for name, part in self.parts.items()}
         torch.save({"record": json.dumps(self.record), "done": done, **state}, buffer)
@@ -161,7 +158,8 @@ def read_state(folder: str | Path) -> dict[str, Any] | None:
             warnings.warn(f"{path} is damaged, or was written by an older version", stacklevel=2)
             continue
         try:
-            return torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+            return {**state, "path": path}
         except RuntimeError as error:  # how torch says that the memory is full
             raise MemoryError(f"not enough memory to read {path}, which is intact") from error
     if paths:
