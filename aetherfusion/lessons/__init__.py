@@ -1,30 +1,28 @@
-"""What the notebooks share: figures with alt text, measured results, and the checks of exercises.
+"""What the lessons share: figures with alt text, measured results, and the checks of exercises.
 
-Every lesson uses it. The checks of a lesson are in the module named after its subject, one function
-under `exercise` each; this file runs the student's code and finds words for what is wrong.
+Every lesson uses it, and it implements no equation. The checks of a lesson are in the module named
+after its subject; this file calls the student's function and describes what is wrong.
 """
 
-import contextlib
 import ctypes
 import dis
 import functools
 import inspect
 import io
-import itertools
 import json
-import linecache
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-#: What was measured, and lesson 05 draws; tests/benchmarks writes it.
+#: The measurements that lesson 05 draws; tests/benchmarks writes them.
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -45,113 +43,95 @@ def method_of(owner: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def show(figure: Any, alt: str, *, dpi: int = 90) -> None:
     """Shows a matplotlib figure once, with `alt` for those who cannot see it, and closes it."""
-    from IPython.display import Image, display
+    from IPython.display import display
 
-    display(Image(_png(figure, dpi), format="png", metadata={"alt": alt}))
+    display(_image(figure, alt, dpi))
 
 
 class Live:
     """A figure that is redrawn in place while a cell runs; `alt` says what it shows."""
 
     def __init__(self, alt: str) -> None:
-        self.alt, self.png = alt, b""
+        self.alt = alt
         self.handle: Any = None
 
     def show(self, figure: Any, *, dpi: int = 90) -> None:
         """Replaces the figure shown before, and closes this one."""
         from IPython.display import display
 
-        self.png = _png(figure, dpi)
+        image = _image(figure, self.alt, dpi)
         if self.handle is None:
-            self.handle = display(self, display_id=True)
+            self.handle = display(image, display_id=True)
         else:
-            self.handle.update(self)
-
-    def __repr__(self) -> str:  # the same every time, because nbval compares it
-        return "a live figure"
-
-    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
-        return self.png, {"alt": self.alt}
+            self.handle.update(image)
 
 
-def _png(figure: Any, dpi: int) -> bytes:
+def _image(figure: Any, alt: str, dpi: int) -> Any:
+    from IPython.display import Image
     from matplotlib import pyplot
 
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi, bbox_inches="tight")
     pyplot.close(figure)
-    return file.getvalue()
+    return Image(file.getvalue(), format="png", metadata={"alt": alt})
 
 
 #: The right result, and wrong ones: {what is wrong: the result of that mistake, or a list of them}.
 Table = tuple[Any, dict[str, Any]]
-Check = Callable[..., None]
 
 
-class NotYet(Exception):
-    """Says what is wrong with an answer."""
+class NotYet(BaseException):  # so that no student's `except Exception` catches it
+    """Says what is wrong with an answer; without words, that it is not written yet."""
 
 
 def exercise(
-    cases: Callable[[], list[tuple[Any, ...]]],
+    cases: Callable[[], list[Any]],
     *,
     run: Callable[..., Any] = lambda student, *case: student(*case),
     tolerance: float = 2e-5,
-) -> Callable[[Callable[..., Table]], Check]:
+) -> Callable[[Callable[..., Table]], Callable[..., None]]:
     """Makes a check of the function below it, which computes the `Table` for one case.
 
-    The check prints one line about an answer, which begins with the docstring if it is right. A
-    result is a number, a tensor, or a dict of these if several are returned in that order.
+    `cases()` gives the arguments of three or more cases of different sizes, none special, and
+    `run(student, *case)` the result to compare: a number, a tensor, or a dict of these if several
+    are returned in that order. It may be off by `tolerance`, relative to the largest value if that
+    is above 1. The check prints one line about an answer.
 
-    >>> @exercise(lambda: [draws(1, 3, 4), draws(1, 5, 2), draws(1, 2, 7)])
+    >>> @exercise(lambda: [torch.randn(1, *shape) for shape in ((3, 4), (5, 2), (2, 7))])
     ... def mean(x: Tensor) -> Table:
     ...     '''the mean over the batch'''
     ...     return x.mean(0), {"this is a sum; divide by the number of rows": x.sum(0)}
-
-    Args:
-        cases: gives the arguments to try: three or more, of different sizes, none special.
-        run: `run(student, *case)` gives the result to compare; it may raise `NotYet`.
-        tolerance: how far a result may be off, relative to the largest of its values.
     """
 
-    def decorate(table: Callable[..., Table]) -> Check:
+    def decorate(table: Callable[..., Table]) -> Callable[..., None]:
         def judge(student: Student) -> None:
-            tried: list[_Tried] = []
+            tried: list[_Trial] = []
             for args in cases():
-                right, wrongs = table(*args)
                 case = dict(zip(inspect.signature(table).parameters, args, strict=True))
-                lists = {words: w if isinstance(w, list) else [w] for words, w in wrongs.items()}
-                flat = {(words, i): w for words, ws in lists.items() for i, w in enumerate(ws)}
-                one = _Tried(case, None, right, flat, tolerance)
+                trial = _Trial(case, *table(*args), tolerance)
                 try:
-                    tried.append(replace(one, answer=run(student, *args)))
+                    tried.append(replace(trial, answer=run(student, *args)))
                 except NotYet as wrong:
-                    if not str(wrong) or not tried:
+                    if not tried:
                         raise
-                    where = f" ({one}; it works {tried[0]})"
-                    raise NotYet(_diagnosis(tried) or f"{wrong}{where}") from None
-            if words := _diagnosis(tried):
-                raise NotYet(words)
-            for name, before, after in student.watched:
-                if not _same(before, after):
-                    raise NotYet(
-                        f"the result is right, but your function changes `{name}` itself, which "
-                        "others may need; x = x + 1 makes a new tensor, x += 1 does not"
-                    )
+                    words = f"{wrong} ({trial}; it works {tried[0]})"
+                    raise NotYet(_diagnosis(tried) or words) from None
+            if found := _diagnosis(tried):
+                raise NotYet(found)
+            for name, before, after in student.inputs:
+                if isinstance(before, Tensor) and not torch.equal(before, after):
+                    raise NotYet(f"right, but it changes `{name}`; use x = x + 1, not x += 1")
 
         @functools.wraps(table)
         def check(answer: Any, *, time_limit: float = 10.0) -> None:
-            student, line = Student(answer, time_limit), f"Not written yet: {table.__doc__}"
-            code = _code(answer)
+            student, line = Student(answer, time_limit), f"Right: {table.__doc__}"
             try:
-                with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(student.printed):
+                with torch.random.fork_rng(devices=[]), redirect_stdout(student.printed):
                     torch.default_generator.manual_seed(0)
                     with _limit(time_limit):
-                        if answer is not None and (code is None or _used(code)):
-                            judge(student)
-                            line = f"Right: {table.__doc__}"
+                        judge(student)
             except NotYet as wrong:
-                line = f"Not yet: {wrong}" if str(wrong) else line
+                line = f"Not yet: {wrong}" if str(wrong) else f"Not written yet: {table.__doc__}"
             except (Exception, _TimeUp) as error:
                 line = f"Not yet: the check itself failed, and not your answer: {_name(error)}"
             print(line)
@@ -168,190 +148,135 @@ class Student:
     function: Any
     time_limit: float
     printed: io.StringIO = field(default_factory=io.StringIO)
-    watched: list[tuple[str, Any, Any]] = field(default_factory=list)
+    inputs: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     def __call__(self, *args: Any, returns: bool = True) -> Any:
-        """What the function returns; a function that it returns is called in the same way."""
+        """What the function returns; only if `returns` is true, that must not be None."""
         if not callable(self.function):
-            if args:
-                raise NotYet("give the check your function itself, not a result of it")
-            return self.function
-        copies, code = _copy(args), _code(self.function)
-        names = [*(code.co_varnames if code else ()), *["an input"] * len(args)]
-        self.watched += zip(names, args, copies, strict=False)
+            raise NotYet(f"a function is wanted, and yours is a {type(self.function).__name__}")
+        code = getattr(getattr(self.function, "forward", self.function), "__code__", None)
+        copies = [x.clone() if isinstance(x, Tensor) else x for x in args]
+        self.inputs += zip(code.co_varnames if code else (), args, copies, strict=False)
         try:
             answer = self.function(*copies)
-        except NotYet:
-            raise
-        except _TimeUp as error:
-            line = self._line(error, "while ", "for ")
-            raise NotYet(f"your function did not end within {self.time_limit:g} s{line}") from None
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, _TimeUp) as error:
             if isinstance(error, NotImplementedError) and "implemented for" not in str(error):
                 raise NotYet from None  # a stub; torch says for what it has no implementation
-            raise NotYet(f"your function raised {_name(error)}{self._line(error)}") from None
+            late = f"did not end within {self.time_limit:g} s"
+            words = late if isinstance(error, _TimeUp) else f"raised {_name(error)}"
+            raise NotYet(f"your function {words}{_line(error, code)}") from None
+        if answer is None and code and {step.opname for step in dis.get_instructions(code)} <= STUB:
+            raise NotYet
         if answer is None and returns:
             prints = "it prints its result; " if self.printed.getvalue() else ""
             raise NotYet(f"your function returns None; {prints}is a `return` missing?")
-        return replace(self, function=answer) if isinstance(answer, FunctionType) else answer
-
-    def _line(self, error: BaseException, *keywords: str) -> str:
-        """The student's own line that raised an error, or the next one above with a keyword."""
-        code = _code(self.function)
-        for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))):
-            if code and (file := frame.f_code.co_filename) == code.co_filename:
-                above = range(number, frame.f_code.co_firstlineno - 1, -1)
-                lines = {n: linecache.getline(file, n).strip() for n in above}
-                found = (n for word in keywords for n in above if lines[n].startswith(word))
-                number = next(found, number)
-                return f", in line {number}: `{lines[number]}`"
-        return ""
+        return answer
 
 
-class _TimeUp(BaseException):
-    """A check has taken too long; no `except Exception` of a student catches it."""
-
-
-@contextlib.contextmanager
-def _limit(seconds: float) -> Iterator[None]:
-    """Raises `_TimeUp` in this thread after so many seconds, and each second from then on.
-
-    It works in every thread and on every system; an alarm signal does neither.
-    """
-    thread, over = ctypes.c_ulong(threading.get_ident()), threading.Event()
-    interrupt = ctypes.pythonapi.PyThreadState_SetAsyncExc
-
-    def watch() -> None:
-        pause = seconds
-        while not over.wait(pause):
-            interrupt(thread, ctypes.py_object(_TimeUp))
-            pause = 1.0
-
-    (watcher := threading.Thread(target=watch, daemon=True)).start()
-    try:
-        yield
-    finally:
-        try:
-            over.set()
-        finally:  # again, in case it was interrupted at the last moment
-            over.set()
-            watcher.join()
-            interrupt(thread, None)
-
-
-def _code(answer: Any) -> CodeType | None:
-    return getattr(getattr(answer, "forward", answer), "__code__", None)
-
-
-def _used(code: CodeType) -> set[Any]:
-    """The names, parameters and constants that a function works with; a stub has none."""
-    num = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & 0x0C).bit_count()  # *, **
-    used = set(code.co_names)
-    for step in dis.get_instructions(code):
-        constant = "CONST" in step.opname or "SMALL_INT" in step.opname
-        used |= {step.opname} if "JUMP" in step.opname else set()  # a loop
-        for value in step.argval if isinstance(step.argval, tuple) else (step.argval,):
-            if isinstance(value, CodeType):
-                used |= _used(value)
-            elif value in code.co_varnames[:num] or (constant and "<locals>" not in str(value)):
-                used.add(value)
-    return used - {None, ..., NotImplementedError, "NotImplementedError"}
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_copy, value))
-    return value.clone() if isinstance(value, Tensor) else value
-
-
-def _same(before: Any, after: Any) -> bool:
-    if isinstance(before, (list, tuple)):
-        return len(before) == len(after) and all(map(_same, before, after))
-    return not isinstance(before, Tensor) or torch.equal(before, after)
+#: All that a function does in which nothing is written, such as `return None`.
+STUB = {"RESUME", "NOP", "LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
 
 
 def _name(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}".removesuffix(": ")
 
 
-def draws(count: int, *shape: int, dtype: torch.dtype | None = None) -> tuple[Tensor, ...]:
-    """So many tensors of normal random numbers, the same at every call."""
-    generator = torch.Generator().manual_seed(sum(shape))
-    return torch.randn(count, *shape, generator=generator, dtype=dtype).unbind()
+def _line(error: BaseException, code: CodeType | None) -> str:
+    """The student's own line in which an error was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if code and frame.filename == code.co_filename]
+    return f", in line {own[-1].lineno}: `{own[-1].line}`" if own else ""
+
+
+class _TimeUp(BaseException):
+    """A check has taken too long."""
+
+
+@contextmanager
+def _limit(seconds: float) -> Iterator[None]:
+    """Raises `_TimeUp` in this thread after so many seconds, on every system."""
+    thread, interrupt = threading.get_ident(), ctypes.pythonapi.PyThreadState_SetAsyncExc
+    arguments = ctypes.c_ulong(thread), ctypes.py_object(_TimeUp)
+    timer = threading.Timer(seconds, interrupt, arguments)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        interrupt(arguments[0], None)  # in case the time was up at the last moment
 
 
 @dataclass(frozen=True)
-class _Tried:
-    """The answer to one case, and what it is compared with."""
+class _Trial:
+    """The arguments of one case, the right result and known wrong ones, the student's answer."""
 
     case: dict[str, Any]
-    answer: Any
     right: Any
-    wrongs: dict[Any, Any]
+    wrongs: dict[str, Any]
     tolerance: float
+    answer: Any = None
 
     def __str__(self) -> str:
-        sizes = {n: v.shape for n, v in self.case.items() if isinstance(v, Tensor) and v.ndim}
-        words = [f"{n}={v:g}" for n, v in self.case.items() if isinstance(v, (int, float))]
-        return "with " + ", ".join([f"{n} of shape {tuple(v)}" for n, v in sizes.items()] + words)
+        shapes = {n: tuple(v.shape) for n, v in self.case.items() if isinstance(v, Tensor)}
+        words = [f"{name} of shape {shape}" for name, shape in shapes.items() if shape]
+        words += [f"{n}={v:g}" for n, v in self.case.items() if isinstance(v, (int, float))]
+        return "with " + ", ".join(words)
 
     def near(self, result: Any) -> bool:
-        """Whether the answer has the kind, the shape and, up to rounding, the values of this."""
-        if isinstance(result, dict):
-            return all(part.near(result[name]) for name, part in self.parts().items())
-        if result is None or self.unlike(result):
+        """Whether the answer is this up to rounding, or one of these."""
+        if isinstance(result, list):
+            return any(map(self.near, result))
+        if _unlike(self.answer, result):
             return False
         a, r = _doubles(self.answer), _doubles(result)
-        largest = max([0.05, *r[r.isfinite()].abs().flatten().tolist()])
-        return torch.allclose(a.reshape(r.shape), r, 0, self.tolerance * largest, equal_nan=True)
+        off = self.tolerance * max(1.0, float(r.nan_to_num(0, 0, 0).abs().max()))
+        return torch.allclose(a.reshape(r.shape), r, rtol=0, atol=off)
 
-    def unlike(self, result: Any) -> str | None:
-        """What is wrong with the kind, the shape or the type of the answer; None for nothing."""
-        a, is_tensor = self.answer, isinstance(self.answer, Tensor)
-        kind = f"of shape {tuple(a.shape)}" if is_tensor else f"of type {type(a).__name__}"
-        if not isinstance(result, Tensor) or not result.ndim:
-            single = a.numel() == 1 if is_tensor else getattr(a, "size", 1) == 1
-            is_number = single and (is_tensor or hasattr(a, "__float__"))
-            return None if is_number else f"a number is wanted, and yours is {kind}"
-        if not is_tensor:
-            return f"a tensor is wanted, and yours is {kind}"
-        if a.shape != result.shape:
-            hints = (
-                {1: "; join some axes", -1: "; split an axis"}
-                if a.numel() == result.numel()
-                else {}
-            )
-            hint = hints.get((a.ndim > result.ndim) - (a.ndim < result.ndim), "")
-            return f"the shape should be {tuple(result.shape)}, and yours is {tuple(a.shape)}{hint}"
-        fine = (torch.float32, torch.float64) if result.is_floating_point() else (result.dtype,)
-        right_type = f"the values should be of type {result.dtype}, and yours are {a.dtype}"
-        return None if a.dtype in fine else right_type
+    def part(self, index: int, name: str) -> "_Trial":
+        """One of several results."""
+        lists = {words: w if isinstance(w, list) else [w] for words, w in self.wrongs.items()}
+        wrongs = {words: [w[name] for w in ws if name in w] for words, ws in lists.items()}
+        return replace(self, right=self.right[name], wrongs=wrongs, answer=self.answer[index])
 
-    def parts(self) -> dict[str, "_Tried"]:
-        """The parts of a result that has several, by their names."""
-        table = {n: {k: w[n] for k, w in self.wrongs.items() if n in w} for n in self.right}
-        pairs = zip(self.right.items(), self.answer, strict=True)
-        return {n: replace(self, answer=a, right=r, wrongs=table[n]) for (n, r), a in pairs}
+
+def _unlike(answer: Any, result: Any) -> str | None:
+    """What is wrong with the kind, the shape or the type of an answer; None for nothing."""
+    is_tensor = isinstance(answer, Tensor)
+    kind = f"of shape {tuple(answer.shape)}" if is_tensor else f"of type {type(answer).__name__}"
+    if not isinstance(result, Tensor) or not result.ndim:
+        is_number = hasattr(answer, "__float__") and torch.as_tensor(answer).numel() == 1
+        return None if is_number else f"a number is wanted, and yours is {kind}"
+    if not is_tensor:
+        return f"a tensor is wanted, and yours is {kind}"
+    if answer.shape != result.shape:
+        return f"the shape should be {tuple(result.shape)}, and yours is {tuple(answer.shape)}"
+    if answer.is_floating_point() != result.is_floating_point():
+        return f"the values should be of type {result.dtype}, and yours are {answer.dtype}"
+    return None
 
 
 def _doubles(value: Any) -> Tensor:
-    return torch.as_tensor(value).detach().cpu().double()
+    return torch.as_tensor(value, dtype=torch.float64).detach().cpu()
 
 
-def _diagnosis(tried: list[_Tried]) -> str | None:
-    """What is wrong with the results: a known mistake, else a property; None for nothing."""
+def _diagnosis(tried: list[_Trial]) -> str | None:
+    """What is wrong with the answers: a known mistake, else a property; None for nothing."""
     if isinstance(tried[0].right, dict):
         return _diagnosis_of_parts(tried)
     wrong = [one for one in tried if not one.near(one.right)]
     if not wrong:
         return None
-    if known := _in_all(tried, [one.wrongs for one in tried]):
-        return known[0]
+    for words in tried[0].wrongs:
+        if all(one.near(one.wrongs[words]) for one in tried):
+            return words
     first, fine = wrong[0], [one for one in tried if one.near(one.right)]
     where = f", {first} (it is right {fine[0]})" if fine else ""
-    if usual := _in_all(wrong, [_usual(one, len(wrong)) for one in wrong]):
-        return usual + where
-    if unlike := next(filter(None, (one.unlike(one.right) for one in wrong)), None):
+    tables = [_usual(one, len(wrong)) for one in wrong]
+    for words in tables[0]:
+        if all(words in t and one.near(t[words]) for one, t in zip(wrong, tables, strict=True)):
+            return words + where
+    if unlike := _unlike(first.answer, first.right):
         return unlike + where
     a, r = _doubles(first.answer), _doubles(first.right)
     if not a.isfinite().all():
@@ -359,75 +284,56 @@ def _diagnosis(tried: list[_Tried]) -> str | None:
     if not first.case:
         return f"{float(a):.4g} is not right"
     off = (a.reshape(r.shape) - r).abs()
-    far = off > first.tolerance * max(0.05, float(r.abs().max()))
-    for axis in range(r.ndim):
-        rows = far.movedim(axis, 0).reshape(r.shape[axis], -1).any(1)
-        if not rows.all():
-            places = ", ".join(map(str, rows.nonzero().flatten().tolist()))
+    far = (off > first.tolerance * max(1.0, float(r.abs().max()))).nonzero()
+    for axis, size in enumerate(r.shape):
+        places = far[:, axis].unique().tolist()
+        if len(places) < size:
             return f"your values are wrong at index {places} of axis {axis} only{where}"
     a, r = (x.flatten()[off.argmax()] for x in (a, r))
-    where = where or f", {first}"
-    return f"your values are not right: one is {a:.4g} where {r:.4g} is right{where}"
+    return f"one of your values is {a:.4g} where {r:.4g} is right{where or f', {first}'}"
 
 
-def _diagnosis_of_parts(tried: list[_Tried]) -> str | None:
-    names = list(tried[0].right)
-    wanted = f"{len(names)} results are wanted, ({', '.join(names)})"
+def _diagnosis_of_parts(tried: list[_Trial]) -> str | None:
+    names, said = list(tried[0].right), {}
     for one in tried:
         if not isinstance(one.answer, (list, tuple, Tensor)) or len(one.answer) != len(names):
-            return wanted
-    said = {}
-    for name in names:
-        parts = [one.parts()[name] for one in tried]
+            return f"{len(names)} results are wanted, ({', '.join(names)})"
+        if all(part is None for part in one.answer):
+            raise NotYet
+    for index, name in enumerate(names):
+        parts = [one.part(index, name) for one in tried]
         if words := "it is open" if parts[0].answer is None else _diagnosis(parts):
             said[name] = words
-    for order in itertools.permutations(range(len(names))) if said else ():
-        turned = [replace(one, answer=[one.answer[i] for i in order]) for one in tried]
-        if all(one.near(one.right) for one in turned):
-            return f"these are the right results in another order; {wanted}"
     return "; ".join(f"{name}: {words}" for name, words in said.items()) or None
 
 
-def _in_all(tried: list[_Tried], tables: list[dict[Any, Any]]) -> Any:
-    """The first key of the tables whose results are the answers in every case."""
-    pairs = list(zip(tried, tables, strict=True))
-    keys = (key for key in tables[0] if all(one.near(table.get(key)) for one, table in pairs))
-    return next(keys, None)
-
-
-def _usual(one: _Tried, cases: int) -> dict[str, Any]:
+def _usual(one: _Trial, cases: int) -> dict[str, Tensor]:
     """Mistakes that occur everywhere, as a table; a number in its words holds in all cases."""
     if not one.case or not isinstance(one.answer, (Tensor, int, float)):
         return {}
     a, r = _doubles(one.answer), _doubles(one.right)
-    table: dict[str, Any] = {"the sign is wrong": -r, "this is 1 minus the right result": 1 - r}
-    changed = {"absolute value": r.abs(), "square": r**2, "square root": r.sqrt()}
-    changed |= {"exponential": r.exp(), "logarithm": r.log(), "reciprocal": 1 / r}
-    table |= {f"this is the {what} of the right result": value for what, value in changed.items()}
-    for name, value in one.case.items():
-        sizes = {name: float(value)} if isinstance(value, (int, float)) else {}
-        if isinstance(value, Tensor) and value.ndim:
-            table[f"this is `{name}` as it came"] = value
-            sizes = {f"{name}.shape[{axis}]": float(n) for axis, n in enumerate(value.shape)}
-        for words, n in sizes.items():
-            for text, power in ((words, n), (f"sqrt({words})", abs(n) ** 0.5)):
-                if power not in (0, 1):
-                    table[f"your result is {text} times too large"] = power * r
-                    table[f"your result is {text} times too small"] = r / power
+    table = {"the sign is wrong": -r, "this is 1 minus the right result": 1 - r}
+    for name in ("square", "sqrt", "abs", "exp", "log", "reciprocal"):
+        table[f"this is the {name} of the right result"] = getattr(torch, name)(r)
+    tensors = {name: v for name, v in one.case.items() if isinstance(v, Tensor) and v.ndim}
+    table |= {f"this is `{name}` as it came": value for name, value in tensors.items()}
+    sizes = {name: float(v) for name, v in one.case.items() if isinstance(v, (int, float))}
+    sizes |= {f"{name}.shape[{i}]": n for name, v in tensors.items() for i, n in enumerate(v.shape)}
+    sizes |= {f"sqrt({words})": abs(n) ** 0.5 for words, n in sizes.items()}
+    for words, n in sizes.items():
+        if n not in (0, 1):
+            table[f"your result is {words} times too large"] = n * r
+            table[f"your result is {words} times too small"] = r / n
     for axis in range(r.ndim):
-        changed = {"added up": r.sum(axis), "averaged": r.mean(axis), "reversed": r.flip(axis)}
-        changed |= {f"shifted by {step}": r.roll(step, axis) for step in (1, -1)}
-        table |= {f"the right result is {w} along axis {axis}": v for w, v in changed.items()}
+        table[f"the right result is added up along axis {axis}"] = r.sum(axis)
+        table[f"the right result is averaged along axis {axis}"] = r.mean(axis)
+        table[f"the right result is reversed along axis {axis}"] = r.flip(axis)
         table |= {f"axes {i} and {axis} are exchanged": r.transpose(i, axis) for i in range(axis)}
-    if a.shape != r.shape or not a.isfinite().all() or r.numel() + cases < 4:
-        return table
-    factor, offset, start = (a * r).sum() / (r * r).sum(), (a - r).mean(), a.flatten()[0]
-    table[f"every value is {start:.4g}"] = start.expand_as(a)
-    table[f"your result is {factor:.4g} times the right one"] = factor * r
-    table[f"your result is off by {offset:+.4g} everywhere"] = r + offset
-    if r.numel() > 2:
-        table["your result is the right one times a factor that depends on the input"] = factor * r
-        table["your result is off by a constant that depends on the input"] = r + offset
+    if a.shape == r.shape and a.isfinite().all() and r.numel() + cases > 3:
+        factor, offset, start = (a * r).sum() / (r * r).sum(), (a - r).mean(), a.flatten()[0] + 0.0
+        table[f"every value is {start:.4g}"] = start.expand_as(a)
+        table[f"your result is {factor:.4g} times the right one"] = factor * r
+        table[f"your result is off by {offset:+.4g} everywhere"] = r + offset
         if torch.allclose(a.flatten().sort().values, r.flatten().sort().values, 1e-4, 1e-4):
             table["all the right values are there, in the wrong places"] = a
     return table
