@@ -35,6 +35,11 @@ def ran(
         return {key: kept[key] for key in kept.files}
 
 
+def small_batches(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (race, racers, peers):
+        monkeypatch.setattr(module, "BATCH", number)
+
+
 def check(kept: dict, seconds: float) -> None:
     """That the file says everything, and that the time was kept to within two steps."""
     number = len(kept["images"])
@@ -51,6 +56,7 @@ def check(kept: dict, seconds: float) -> None:
 def test_ours_and_the_one_shot_run_and_make_a_table(
     data: ImageTensors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    small_batches(8, monkeypatch)  # the trial is then a small part of the budget
     ours = ran("aetherfusion", data, tmp_path, 1.0, embedding_dim=16, depth=1)
     check(ours, 1.0)
     # The number of steps was chosen well: little of the budget is left.
@@ -92,8 +98,7 @@ def test_peers_run(
 ) -> None:
     for package in packages:
         pytest.importorskip(package, reason=f"{package} comes with the extra 'race'")
-    for module in (race, racers, peers):
-        monkeypatch.setattr(module, "BATCH", 4)
+    small_batches(4, monkeypatch)
     kept = ran(name, data, tmp_path, 0.5, number=1, **sizes)
     check(kept, 0.5)
     assert kept["evaluations"] == evaluations
