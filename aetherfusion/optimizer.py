@@ -40,19 +40,14 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 class MuonAdamW(torch.optim.AdamW):
     """AdamW, except for parameter groups marked `"muon": True`: those are moved by Muon.
 
-    Muon follows a running mean of the gradients with all its singular values made similar. Its
-    steps are those of `torch.optim.Muon(adjust_lr_fn="match_rms_adamw")`, but that one always
-    multiplies in bfloat16, which took four fifths of a training step where it is emulated.
+    Muon follows a running mean of the gradients with all its singular values made similar. It is
+    `torch.optim.Muon(adjust_lr_fn="match_rms_adamw")` in the arithmetic that the device does fast.
 
     >>> MuonAdamW([{"params": [weight], "muon": True}, {"params": [bias]}], lr=4e-3)
 
-    Args:
-        params: parameters or groups of them. A group for Muon holds matrices only, else it raises
-            ValueError; its `momentum`, in [0, 1), is how much of the past the running mean keeps.
-        lr: learning rate of both, whose steps have about the same size.
-        betas, weight_decay: as in `torch.optim.AdamW`; the weight decay is Muon's too.
-
-    Source: Jordan et al. 2024; Liu et al. 2025, section 2.2 (the size of the steps).
+    A group for Muon holds matrices only, else it raises ValueError; its `momentum`, in [0, 1), is
+    how much of the past the running mean keeps. The steps of both have about the same size
+    (Jordan et al. 2024; Liu et al. 2025, section 2.2).
     """
 
     def __init__(

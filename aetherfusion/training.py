@@ -22,6 +22,7 @@ from torch.amp import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.random import fork_rng
+from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
@@ -71,7 +72,7 @@ def train(
         optimizer: any torch optimizer over the model's parameters. Its learning rate is the
             highest of the run: it is warmed up and decayed from there.
         num_epochs: how often every image is seen.
-        callbacks: each is called with every `Step`, after the weights have moved.
+        callbacks: called with every `Step`, in process 0, after the weights have moved.
         progress: whether to show a bar with loss, images/s and time left.
         **options: of `training_steps`: `checkpoint_dir` to be able to resume, and more.
 
@@ -137,10 +138,8 @@ def training_steps(
     Under `torchrun` the processes train together. All are given the same loader, each computes its
     slice of every batch, and the result is that of one process up to rounding.
 
-    >>> steps = training_steps(model, trainloader, criterion, optimizer, num_epochs=1)
-    >>> with contextlib.closing(steps):
-    ...     for step in steps:
-    ...         print(step.step, step.loss)
+    >>> with contextlib.closing(training_steps(model, trainloader, criterion, optimizer, 1)) as run:
+    ...     losses = [step.loss for step in run]
 
     Args:
         model, trainloader, criterion, optimizer, num_epochs: as for `train`. A model on the CPU
@@ -154,7 +153,7 @@ def training_steps(
         checkpoint_dir: where the state is kept; a state found there is resumed from.
         checkpoint_every: steps between two states; one is also written every minute and at the end.
         seed: of order, flips, times, noise and label dropout.
-        history: filled as the run goes on; after resuming, with the steps before too.
+        history: filled as the run goes on, with the steps before resuming too.
     """
     settings: Any = {"num_epochs": num_epochs, "max_steps": max_steps, "accumulate": accumulate}
     settings |= {"label_dropout": label_dropout, "decay": decay, "seed": seed}
@@ -172,7 +171,7 @@ def training_steps(
     state = RunState(checkpoint_dir, record, every=checkpoint_every, history=history, **parts)
     done = state.load()
     batches = all_batches(model, trainloader, accumulate, seed, done)
-    model.train().zero_grad()
+    model.train()
     try:
         while done < total_steps:
             started = time.perf_counter()
@@ -186,7 +185,7 @@ def training_steps(
             with state.changing():  # from here on, the step counts
                 scaler.step(optimizer)
                 scaler.update()
-                model.zero_grad()
+                optimizer.zero_grad()
                 average.update_parameters(model)
                 done += 1
                 seen, lr = sum(len(x0) for x0, _ in some), float(rates[0] * factor)
@@ -246,8 +245,7 @@ def gradient(
     total = torch.zeros((), device=device, dtype=full)
     for x0, labels in batches:
         x0, labels = x0.to(device, full), labels.to(device)
-        rows = own_rows(len(x0))
-        share = (rows.stop - rows.start) / len(x0) * num_processes()  # 1 if the slices are equal
+        rows, share = own_rows(len(x0))
         with torch.enable_grad(), torch.autocast(device.type, dtype, dtype != torch.float32):
             drop: Any = {"label_dropout": label_dropout, "null_label": null_label}
             loss = diffusion_loss(net, x0, labels, criterion, path, rows=rows, **drop)
@@ -261,12 +259,11 @@ def gradient(
     return total / num_processes()
 
 
-def own_rows(num_images: int) -> slice:
-    """The part of a batch that this process computes."""
-    if num_images < num_processes():
-        raise ValueError(f"a batch of {num_images} is too small for {num_processes()} processes")
+def own_rows(num_images: int) -> tuple[slice, float]:
+    """The part of a batch that this process computes, and its weight, 1 if all are equal."""
     start, stop = (num_images * k // num_processes() for k in (rank(), rank() + 1))
-    return slice(start, stop)
+    weight = (stop - start) / num_images * num_processes()
+    return slice(start, max(stop, start + 1)), weight  # a spare row has the weight 0
 
 
 def clip_and_check(loss: Tensor, optimizer: Optimizer, scaler: GradScaler, step: int) -> float:
@@ -276,7 +273,7 @@ def clip_and_check(loss: Tensor, optimizer: Optimizer, scaler: GradScaler, step:
     norm = nn.utils.clip_grad_norm_(weights, max_norm=1.0)
     value, length = torch.stack([loss, norm.to(loss)]).tolist()  # the only wait for the GPU
     # A float16 scaler skips steps whose gradient overflows; nothing else may.
-    if not math.isfinite(value) or not (scaler.is_enabled() or math.isfinite(length)):
+    if not math.isfinite(value) or not (math.isfinite(length) or scaler.get_scale() > 1):
         raise FloatingPointError(
             f"the loss or its gradient is not finite at step {step} (loss {value}); the averaged "
             "weights of the steps before are kept. Use precision='no' or a lower learning rate"
@@ -294,7 +291,10 @@ def prepare(
         device = best_device()
     model.to(device)
     for group in optimizer.param_groups:  # torch refuses to read numpy's numbers from a state
-        group.update({k: v.item() for k, v in group.items() if type(v).__module__ == "numpy"})
+        group.update(
+            tree_map(lambda v: v.tolist() if type(v).__module__ == "numpy" else v, dict(group))
+        )
+    optimizer.zero_grad()
     if optimizer.state:  # what it remembers of the weights moves with them
         optimizer.load_state_dict(optimizer.state_dict())
     net = torch.compile(model) if compile else model
@@ -315,18 +315,15 @@ def finish(
     try:
         state.close(done)
     finally:
-        model.zero_grad()
+        optimizer.zero_grad()
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         model.load_state_dict(average.state_dict())
         model.eval()
 
 
-# Randomness without memory: each epoch and each step has a seed of its own (Karras et al. 2024).
-
-
 def mixed_seed(seed: int, name: str, number: int) -> int:
-    """One seed from three parts; torch's CPU generator keeps 32 of its 56 bits."""
+    """A seed for each epoch and each step, so that nothing has a memory (Karras et al. 2024)."""
     text = repr((int(seed), name, int(number)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
@@ -341,12 +338,11 @@ def seeded(seed: int, name: str, number: int, *, device: torch.device) -> Iterat
 
 def epoch_batches(loader: Any, epoch: int, seed: int) -> Iterator[Any]:
     """The batches of an epoch, always the same ones for the same epoch and seed."""
-    if hasattr(loader, "set_epoch"):
-        loader.set_epoch(epoch)
     number = mixed_seed(seed, "epoch", epoch)
     torch.manual_seed(number)
     batch_sampler = getattr(loader, "batch_sampler", None)
-    for part in (loader, batch_sampler, getattr(batch_sampler, "sampler", None)):
+    samplers = batch_sampler, getattr(batch_sampler, "sampler", getattr(loader, "sampler", None))
+    for part in (loader, *samplers):
         generator = getattr(part, "generator", None)
         if isinstance(generator, torch.Generator):  # the user's own, which has a memory
             generator.manual_seed(number)
@@ -383,14 +379,21 @@ def run_record(
     """What makes a run this one and no other: a state of another run is not resumed from."""
     num_classes, seed = getattr(model, "null_label", None), settings["seed"]
     first, again = (check_batch(next(epoch_batches(loader, 0, seed)), num_classes) for _ in "ab")
-    groups = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
+    # Without what another library than torch changes at random, and the last bit of a device.
+    same = [(255 * a).round() for a, b in zip(first, again, strict=True) if torch.equal(a, b)]
+    groups = [
+        (f"{name} of group {i}", value)
+        for i, group in enumerate(optimizer.param_groups)
+        for name, value in group.items()
+        if name != "params"
+    ]
     options = {k: v for k, v in getattr(criterion, "__dict__", {}).items() if k[0] != "_"}
     return settings | {
         "total_steps": total_steps,
         "model": [type(model), sum(p.numel() for p in model.parameters())],
         "config": getattr(model, "config", None),
-        "optimizer": [type(optimizer), *groups],
+        "optimizer": type(optimizer),
+        **dict(groups),
         "criterion": [getattr(criterion, "__qualname__", type(criterion)), options],
-        # Images that are changed at random by another library than torch differ each time.
-        "data": content_hash(first if torch.equal(first[0], again[0]) else first[1:]),
+        "data": content_hash(same),
     }

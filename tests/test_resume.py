@@ -357,16 +357,17 @@ def changed(**changes: Any) -> dict[str, Any]:
         ("decay", {"decay": 0.1}),
         ("criterion", {"criterion": nn.L1Loss()}),
         ("criterion", {"criterion": nn.HuberLoss(delta=0.5)}),
-        ("optimizer", {"optimizer": lambda p: optim.AdamW(p, 0.01, weight_decay=0.5)}),
-        ("optimizer", {"optimizer": lambda p: optim.AdamW(p, 0.01, (0.5, 0.5), weight_decay=0.1)}),
-        ("optimizer", {"optimizer": lambda p: optim.AdamW(p, 0.02, weight_decay=0.1)}),
+        ("weight_decay of", {"optimizer": lambda p: optim.AdamW(p, 0.01, weight_decay=0.5)}),
+        ("betas of", {"optimizer": lambda p: optim.AdamW(p, 0.01, (0.5, 0.5), weight_decay=0.1)}),
+        ("lr of", {"optimizer": lambda p: optim.AdamW(p, 0.02, weight_decay=0.1)}),
+        ("optimizer", {"optimizer": lambda p: optim.NAdam(p, 0.01, weight_decay=0.1)}),
         ("model", {"model": Affine(3)}),
         ("data", {"trainloader": other_batches()}),
     ],
 )
 def test_what_decides_the_outcome_must_stay(tmp_path: Path, name: str, change: dict) -> None:
     train(**changed(), checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=f"belongs to another run: {name} was"):
+    with pytest.raises(ValueError, match=f"belongs to another run: {name}.* was"):
         train(**changed(**change), checkpoint_dir=tmp_path)
 
 
@@ -608,3 +609,42 @@ def test_a_refused_run_frees_the_folder(tmp_path: Path) -> None:
         run(checkpoint_dir=tmp_path, seed=1)
     (tmp_path / RUN_FILE).write_text('{"owner": {"host": "another", "process": 1}}')
     assert len(run(checkpoint_dir=tmp_path)) == 8 and kept.value
+
+
+def test_numbers_of_numpy_inside_a_tuple_are_resumed_from(tmp_path: Path) -> None:
+    def go() -> dict[str, Any]:
+        betas = (0.9, np.float64(0.99))
+        return changed(optimizer=lambda p: optim.Adam(p, 0.01, betas=betas))  # type: ignore
+
+    with contextlib.suppress(KeyboardInterrupt):
+        train(**go(), checkpoint_dir=tmp_path, callbacks=[stop_at(3)])
+    assert len(train(**go(), checkpoint_dir=tmp_path)) == 8
+
+
+def test_a_refusal_names_what_differs(tmp_path: Path) -> None:
+    train(**changed(), checkpoint_dir=tmp_path)
+    other = changed(optimizer=lambda p: optim.AdamW(p, 0.02, weight_decay=0.1))
+    with pytest.raises(ValueError, match=r"lr of group 0 was 0\.01 and is now 0\.02"):
+        train(**other, checkpoint_dir=tmp_path)
+
+
+def test_a_run_that_is_begun_again_in_one_process_keeps_others_out(tmp_path: Path) -> None:
+    """Also after the first of the two is closed."""
+    both = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        options = changed(model=Affine(), optimizer=lambda p: optim.Adam(p, 0.01))
+        options.pop("progress")
+        both.append(training_steps(**options, checkpoint_dir=tmp_path))
+        next(both[-1])
+    both[0].close()
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from tiny import run\nrun(checkpoint_dir=sys.argv[1])"
+    )
+    second = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert f"is in use by process {os.getpid()} on" in second.stderr
+    assert [step.step for step in both[1]] == list(range(2, 9)) and state_in(tmp_path)["done"] == 8

@@ -1,5 +1,6 @@
 """Checks of what a training is given, for the mistakes that people make. No lesson builds this."""
 
+import operator
 from typing import Any
 
 import torch
@@ -21,9 +22,8 @@ def check_training(
             raise ValueError(f"{name} must be a whole number, positive or a seed, got {value!r}")
     if isinstance(criterion, type):
         raise ValueError(f"criterion is a class: write {criterion.__name__}(), with brackets")
-    if not hasattr(loader, "__len__") or not len(loader):
-        advice = "are there fewer images than batch_size, with drop_last?"
-        raise ValueError(f"trainloader must have a length and at least one batch; {advice}")
+    if not operator.length_hint(loader):
+        raise ValueError("trainloader must have a length and at least one batch, see drop_last")
     if isinstance(getattr(loader, "sampler", None), DistributedSampler):
         advice = "give every process the same loader, each takes its slice of every batch"
         raise ValueError(f"trainloader must not have a DistributedSampler: {advice}")
@@ -56,10 +56,8 @@ def check_batch(batch: Any, num_classes: int | None, first: bool = True) -> tupl
         low, high = torch.stack(x0.aminmax()).tolist()
         # One picture may be bright all over, eight are not. NaN is refused too.
         if not (low >= -1.01 and high <= 1.01) or (first and low >= 0 and len(x0) >= 8):
-            raise ValueError(
-                f"images must span [-1, 1], got [{low:.2f}, {high:.2f}]; after "
-                "transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
-            )
+            advice = "after transforms.ToTensor() add transforms.Normalize((0.5,) * 3, (0.5,) * 3)"
+            raise ValueError(f"images must span [-1, 1], got [{low:.2f}, {high:.2f}]; {advice}")
         if num_classes is not None and not 0 <= labels.min() <= labels.max() < num_classes:
             raise ValueError(
                 f"labels must be in [0, {num_classes}), got [{labels.min()}, {labels.max()}]; make "

@@ -1,6 +1,6 @@
 """What a training run reports: a record of each step, and their history. Lesson 05 uses both."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import nn
@@ -40,7 +40,7 @@ class History:
 
     def state_dict(self) -> dict[str, list[Any]]:
         """Five lists of equal length, ready for JSON."""
-        return asdict(self)
+        return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, list[Any]]) -> None:
         """The inverse of `state_dict`, in place."""

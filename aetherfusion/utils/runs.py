@@ -40,11 +40,12 @@ class RunState:
     def __init__(
         self, folder: str | Path | None, record: dict[str, Any], *, every: int = 500, **parts: Any
     ) -> None:
-        self.folder, self.used = Path(folder or ""), folder is not None
+        self.folder, self.used = Path(folder or "").absolute(), folder is not None
         self.record = json.loads(json.dumps(record, default=_as_json))
         self.every, self.parts = every, parts
         self.owner = {"host": platform.node(), "process": os.getpid(), "since": time.time()}
-        self.lock = FileLock(self.folder / "run.lock", timeout=0)
+        options: Any = {"timeout": 0, "thread_local": False, "is_singleton": True}
+        self.lock = FileLock(self.folder / "run.lock", **options)  # one in a process
         self.saved, self.saved_at, self.consistent = 0, time.monotonic(), True
 
     def load(self) -> int:
@@ -71,13 +72,12 @@ class RunState:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self.lock.acquire()
-        except NotImplementedError:
-            pass  # some network disks have no locks
         except Timeout:
             host, process = (self._owner().get(name) for name in ("host", "process"))
-            if (host, process) != (platform.node(), os.getpid()):
-                in_use = f"{self.folder} is in use by process {process} on {host}"
-                raise ValueError(f"{in_use}; wait, or use another checkpoint_dir") from None
+            in_use = f"{self.folder} is in use by process {process} on {host}; use another one"
+            raise ValueError(in_use) from None
+        except (NotImplementedError, OSError):
+            pass  # some network disks have no locks
         state = read_state(self.folder)
         before = self.record if state is None else json.loads(state["record"])
         different = [
@@ -184,7 +184,8 @@ def stop_signals(handler: Callable[[int, Any], None] | None = None) -> Iterator[
     """Within it, requests to stop wait for its end; or those that would kill call `handler`."""
     caught: list[int] = []
     before: dict[int, Any] = {}
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU"):  # Windows lacks some
+    names = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGXCPU"]  # Windows lacks some
+    for name in names if handler else [*names, "SIGCHLD"]:  # torch's, when a worker has died
         if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
             number = getattr(signal, name)  # only the main thread may set handlers
             present = signal.getsignal(number)
