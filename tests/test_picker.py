@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+from collections.abc import Iterator
 from urllib.request import urlopen
 
 import pytest
@@ -43,3 +44,12 @@ def test_a_page_for_the_network_says_what_that_means(capsys: Said) -> None:
     said = capsys.readouterr()
     assert "without a password" in said.out
     assert said.err == "Error: Cannot assign requested address\n"
+
+
+@pytest.fixture(autouse=True)
+def handlers_are_given_back() -> Iterator[None]:
+    """Voila takes SIGTERM for itself; the tests after these must find it as it was."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
