@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import no_file_above as no_file_above
 
 import aetherfusion
 from aetherfusion import (
@@ -87,14 +87,3 @@ def refused(args: list[str], capsys: Said, *words: str) -> None:
     for word in words:
         assert word in said.err
     assert sorted(Path().rglob("*")) == before
-
-
-@contextmanager
-def no_file_above(size: int) -> Iterator[None]:
-    """As on a full disk: writing more than this into one file is an OSError."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
