@@ -17,6 +17,7 @@ from .data import from_unit as from_unit
 from .data import to_unit as to_unit
 from .diffusion import COSINE, FLOW, NoisePath
 from .diffusion import NoisePath as Path  # noqa: F401  its old name, which hides pathlib.Path
+from .diffusion import SamplingSettings as SamplingSettings
 from .diffusion import sample_times as sample_times
 from .generation import Trajectory as Trajectory
 from .generation import denoising_trajectory, generate_images

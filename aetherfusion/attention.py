@@ -82,8 +82,7 @@ class TransformerBlock(nn.Module):
     >>> block(torch.randn(2, 10, 64), torch.randn(2, 32)).shape
     torch.Size([2, 10, 64])
 
-    `condition_dim` is the width C of the condition, which every call must then pass. For the other
-    arguments, see `MultiHeadSelfAttention`.
+    `condition_dim` is the width C of the condition, which every call must then pass.
     """
 
     def __init__(

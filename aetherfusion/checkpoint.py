@@ -6,6 +6,7 @@ The header is JSON that anyone can read, and nothing in a file is executed.
 
 import json
 import re
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .diffusion import PATHS
+from .diffusion import PATHS, SamplingSettings
 from .model import DiffusionTransformerUNet
 from .utils.files import atomic_write, content_hash
 from .utils.hardware import unwrapped
@@ -38,14 +39,10 @@ def save_model(
 
     >>> save_model(model, "horses.safetensors", notes={"images_seen": 1_000_000})
 
-    Args:
-        model: a `DiffusionTransformerUNet`, also inside torch.compile or DistributedDataParallel.
-        dtype: of the weights in the file: float32, bfloat16 or float16 (half the size).
-        notes: anything worth knowing that JSON can hold; numbers may be NumPy's or torch's.
-
-    Raises:
-        ValueError: before anything is written, for a model, a dtype or notes that would not load.
-        OSError: if the file cannot be written; what was there before is unchanged.
+    The model may be compiled or data-parallel. `dtype` is that of the weights in the file: float32,
+    bfloat16 or float16 (half the size). `notes` are anything that JSON can hold.
+    Raises ValueError for a model, a dtype or notes that would not load, and OSError if the file
+    cannot be written; what was there before is then unchanged.
     """
     path, model, notes = Path(path), unwrapped(model), notes or {}
     noise_path: Any = model.path
@@ -59,6 +56,8 @@ def save_model(
             raise ValueError(f"JSON cannot hold notes[{key!r}], a {type(value)}") from error
     config = {**model.config, "path": noise_path.name}  # type: ignore[dict-item]
     header = {"format": FORMAT, "config": dumps(config), "notes": dumps(notes)}
+    if model.sampling is not None:
+        header["sampling"] = dumps(asdict(model.sampling))  # type: ignore[call-overload]
     weights = {
         WRAPPER.sub("", name): value.detach().to("cpu", dtype).contiguous()
         for name, value in model.state_dict().items()
@@ -75,9 +74,8 @@ def load_model(path: str | Path, *, device: torch.device | str = "cpu") -> Diffu
 
     >>> model = load_model("horses.safetensors")
 
-    Raises:
-        ValueError: if the file is cut short, damaged, altered or of another kind.
-        OSError: if it cannot be read; FileNotFoundError if there is none.
+    Raises ValueError if the file is cut short, damaged, altered or of another kind, OSError if it
+    cannot be read, FileNotFoundError if there is none.
     """
     return _read(Path(path))[0].to(device)
 
@@ -124,9 +122,10 @@ def _build(header: dict[str, str], weights: dict[str, Tensor]) -> Loaded:
         saved = header.pop("sha256", None)  # older files have none
         contents = chain(*sorted({**header, **weights}.items()))
         altered = saved is not None and saved != content_hash(contents)
-        if altered or header.keys() - {"format", "config", "notes"}:
+        if altered or header.keys() - {"format", "config", "notes", "sampling"}:
             raise ValueError("its checksum says that something was altered")
         config, notes = json.loads(header["config"]), dict(json.loads(header.get("notes", "{}")))
+        sampling = json.loads(header.get("sampling", "null"))
         names, path = config.pop("class_names", None), PATHS[config.pop("path", "flow")]
         if {type(v) for v in config.values()} - {int} or {type(n) for n in names or ()} - {str}:
             raise ValueError("sizes must be integers and class_names strings")
@@ -136,6 +135,9 @@ def _build(header: dict[str, str], weights: dict[str, Tensor]) -> Loaded:
             model = DiffusionTransformerUNet(**config, class_names=names, path=path)
         plain = {WRAPPER.sub("", k): v.to(torch.float32, copy=True) for k, v in weights.items()}
         model.load_state_dict(plain, assign=True)
+        if sampling is not None:
+            interval = tuple(sampling.pop("guidance_interval"))
+            model.sampling = SamplingSettings(**sampling, guidance_interval=interval)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
         reason = " ".join(str(e).split())[:300]
         raise ValueError(f"the weights do not fit its header: {reason}") from e

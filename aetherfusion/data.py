@@ -52,10 +52,8 @@ class ImageTensors(Dataset[Any]):
         self, images: Tensor, labels: Tensor, class_names: Sequence[str], *, flip: bool = False
     ) -> None:
         if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
-            raise ValueError(
-                f"images must be uint8 of shape (N, 1 or 3, H, W), got {images.dtype} of shape "
-                f"{tuple(images.shape)}; to_uint8 converts from [0, 1]"
-            )
+            got = f"got {images.dtype} {tuple(images.shape)}; to_uint8 converts from [0, 1]"
+            raise ValueError(f"images must be uint8 of shape (N, 1 or 3, H, W), {got}")
         if labels.shape != images.shape[:1]:
             raise ValueError(f"got labels of shape {tuple(labels.shape)} for {len(images)} images")
         outside = labels[(labels < 0) | (labels >= len(class_names))]

@@ -101,15 +101,37 @@ COSINE = NoisePath(
 PATHS = {path.name: path for path in (FLOW, COSINE)}
 
 
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How a model is best sampled; its file stores them, as defaults of `generate_images`."""
+
+    steps: int = 14
+    tail: int = 2  # see `time_grid`
+    guidance_scale: float = 3.5
+    guidance_interval: tuple[float, float] = (0.1, 0.55)
+
+
+def recommended_sampling(
+    images_seen: int, before: SamplingSettings | None = None
+) -> SamplingSettings:
+    """Even times and more guidance until a model has seen a million images in training.
+
+    The last, short steps show the errors that a young model makes at little noise. `before` are
+    the settings that it had before this training, which stay if that was short. See lesson 06.
+    """
+    if images_seen >= 1_000_000:
+        return SamplingSettings()
+    return before or SamplingSettings(steps=18, tail=0, guidance_interval=(0.1, 0.65))
+
+
 def sample_times(
     num: int, *, generator: torch.Generator | None = None, device: torch.device | str = "cpu"
 ) -> Tensor:
     """Draws training times (num,) in (0, 1), most of them near 1/2, in random order.
 
-    Near t = 0 what is left to predict is mostly the noise, and near t = 1 the best prediction is
-    the mean image; in between there is most to learn. The distribution is logit-normal (Esser et
-    al. 2024, section 3.1). One time is drawn in each of `num` equally likely intervals, so that
-    every batch covers all noise levels (like Kingma et al. 2021, appendix I.1).
+    Near t = 0 what is left to predict is mostly the noise, near t = 1 the mean image; in between
+    there is most to learn. The distribution is logit-normal (Esser et al. 2024, section 3.1). Each
+    of `num` equally likely intervals gives one time (like Kingma et al. 2021, appendix I.1).
     """
     u = torch.rand(num, generator=generator, device=device)
     order = torch.randperm(num, generator=generator, device=device)

@@ -1,6 +1,5 @@
-"""How good generated images are: distances, precision, recall, class accuracy and copies.
+"""How good generated images are: `evaluate`, `RealPictures`, `Evaluation`. Lesson 07 builds them.
 
-Contains `RealPictures`, `evaluate` and the `Evaluation` it returns; lesson 07 builds them.
 Implements Heusel et al. 2017 (Fréchet distance), Bińkowski et al. 2018 (kernel distance) and
 Kynkäänniemi et al. 2019, equations 1 and 2, in the features of the package's own classifier.
 """
@@ -83,7 +82,6 @@ class RealPictures:
     training: ImageTensors  # those that it was trained on
     name: str = "the test set of CIFAR-10"  # of the reference, for the report
     judge: Judge = field(default_factory=lambda: load_judge().to(best_device()))
-    floors: dict[int, dict[str, float]] = field(default_factory=dict)  # by number of images
 
     @cached_property
     def features(self) -> tuple[Tensor, Tensor]:
@@ -113,13 +111,11 @@ class RealPictures:
 
     def floor(self, num_images: int) -> dict[str, float]:
         """The figures of so many training images, drawn at random."""
-        if num_images not in self.floors:
-            generator = torch.Generator().manual_seed(0)
-            drawn = torch.randperm(len(self.training), generator=generator)[:num_images]
-            images, labels = self.training.images[drawn].float() / 255, self.training.labels[drawn]
-            found = self.compare(images, labels) | {"copy_ratio": 1.0}
-            self.floors[num_images] = {name: found[name] for name, _, _ in ROWS}
-        return self.floors[num_images]
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randperm(len(self.training), generator=generator)[:num_images]
+        images, labels = self.training.images[drawn].float() / 255, self.training.labels[drawn]
+        found = self.compare(images, labels) | {"copy_ratio": 1.0}
+        return {name: found[name] for name, _, _ in ROWS}
 
 
 def evaluate(images: Tensor, labels: Tensor, real: RealPictures | None = None) -> Evaluation:
@@ -128,8 +124,8 @@ def evaluate(images: Tensor, labels: Tensor, real: RealPictures | None = None) -
     >>> labels = torch.arange(2000) % 10
     >>> print(evaluate(generate_images(model, labels=labels), labels))
 
-    The labels (N,) are the classes asked for; without `real`, CIFAR-10 is the reference. What does
-    not fit, fewer than 10 images or values outside [0, 1] for example, raises ValueError.
+    The labels (N,) are the classes asked for; without `real`, CIFAR-10 is the reference. Fewer than
+    10 images, values outside [0, 1] and other labels than the judge's raise ValueError.
     """
     if real is None:
         real = RealPictures(load_cifar10(train=False), load_cifar10())
@@ -154,13 +150,12 @@ def check_images(images: Tensor, labels: Tensor, real: RealPictures) -> None:
     got = f"got {images.dtype} {tuple(images.shape)}"
     if not images.is_floating_point() or images.shape[1:] != shape or len(images) < 10:
         raise ValueError(f"images must be at least 10 floats (N, {str(tuple(shape))[1:]}, {got}")
-    low, high = images.min(), images.max()
-    if not (low >= 0 and high <= 1):  # written so that NaN is refused
-        hint = "aetherfusion.to_unit converts [-1, 1], and NaN comes from a diverged training"
-        raise ValueError(f"images must be in [0, 1], got [{low:.2f}, {high:.2f}]; {hint}")
+    if not (images.min() >= 0 and images.max() <= 1):  # written so that NaN is refused
+        got = f"got [{images.min():.2f}, {images.max():.2f}]; to_unit converts [-1, 1]"
+        raise ValueError(f"images must be in [0, 1], {got}")
     got = f"got {labels.dtype} in [{labels.min()}, {labels.max()}], {tuple(labels.shape)}"
-    whole = not labels.is_floating_point() and labels.shape == images.shape[:1]
-    if not whole or labels.min() < 0 or labels.max() >= classes:
+    fit = not labels.is_floating_point() and labels.shape == images.shape[:1]
+    if not fit or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"labels must be {len(images)} integers in [0, {classes}), {got}")
 
 

@@ -8,7 +8,7 @@ import difflib
 import hashlib
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .data import CIFAR10_CLASSES, from_unit, to_unit
-from .diffusion import FLOW
+from .diffusion import FLOW, SamplingSettings
 from .sampling import Callback, Sampler, SamplerStep, ddim, dpmpp_2m, guided, heun, time_grid
 from .utils.hardware import unwrapped
 
@@ -32,28 +32,29 @@ def generate_images(
     *,
     labels: Labels = None,
     seed: int = 0,
-    steps: int = 14,
-    guidance_scale: float = 3.5,
-    guidance_interval: tuple[float, float] = (0.1, 0.55),
+    steps: int | None = None,
+    tail: int | None = None,
+    guidance_scale: float | None = None,
+    guidance_interval: tuple[float, float] | None = None,
     sampler: Sampler | str = dpmpp_2m,
     batch_size: int = 100,
     callback: Callback | None = None,
     progress: bool = False,
 ) -> Tensor:
-    """Generates images (num_samples, channels, H, W), float32 in [0, 1], from noise.
+    """Generates images (num_samples, channels, H, W), float32 in [0, 1], on the CPU, from noise.
 
-    The trained model may be compiled or data-parallel. It runs on its own device and noise path;
-    the images are on the CPU. An unknown class, an option out of range and half-precision weights
-    are a ValueError; NaN or infinity in the images is a FloatingPointError.
+    The model runs on its own device and noise path. An unknown class, an option out of range and
+    half-precision weights are a ValueError; images that are not finite a FloatingPointError.
 
     >>> samples = generate_images(model, num_samples=10)
     >>> pets = generate_images(model, labels=["cat", "dog"], seed=7)
 
     Args:
-        num_samples: number of images; None for one per label if `labels` is a list, else 10.
+        num_samples: None for one image per label if `labels` is a list, else 10.
         labels: numbers or names of classes, used in turn; None for all, `null_label` for any.
         seed: an integer. Image i depends only on the seed, i, its label and the options; up to
             rounding it is the same for any `num_samples`, `batch_size` and device.
+        steps, tail: see `time_grid`. None here and below is what the model has in `sampling`.
         guidance_scale: 1 for no guidance; more makes the class clearer and the images less varied.
         guidance_interval: (low, high), the times in [0, 1] between which to guide.
         sampler: "ddim", "heun", "dpmpp_2m", or a function with the same arguments.
@@ -61,7 +62,10 @@ def generate_images(
     """
     net: Any = unwrapped(model)
     numbers = label_numbers(net, labels, num_samples)
-    times, path = time_grid(steps), getattr(net, "path", FLOW)
+    asked: Any = steps, tail, guidance_scale, guidance_interval
+    default = astuple(getattr(net, "sampling", None) or SamplingSettings())
+    use = SamplingSettings(*(d if a is None else a for a, d in zip(asked, default, strict=True)))
+    times, path = time_grid(use.steps, tail=use.tail), getattr(net, "path", FLOW)
     solve = SAMPLERS.get(sampler, sampler)
     if not callable(solve):
         raise ValueError(f"sampler must be a function or one of {list(SAMPLERS)}, got {sampler!r}")
@@ -79,7 +83,9 @@ def generate_images(
     try:
         for indices in torch.arange(len(numbers)).split(batch_size):
             wanted = numbers[indices].to(device)  # (B,)
-            steered = guided(denoise, wanted, net.null_label, guidance_scale, guidance_interval)
+            steered = guided(
+                denoise, wanted, net.null_label, use.guidance_scale, use.guidance_interval
+            )
             x = starting_noise(net, indices.tolist(), seed)  # (B, channels, H, W)
             x0 = solve(steered, x, times, path=path, callback=callback)
             if not x0.isfinite().all():
@@ -109,8 +115,7 @@ def label_numbers(model: Any, labels: Any, num_samples: int | None = None) -> Te
     wanted = labels.tolist() if hasattr(labels, "tolist") else labels
     several = isinstance(wanted, Iterable) and not isinstance(wanted, str)
     wanted = list(wanted) if several else [wanted]
-    if num_samples is None:
-        num_samples = len(wanted) if several else 10
+    num_samples = num_samples if num_samples is not None else len(wanted) if several else 10
     if labels is None:
         wanted = list(range(model.num_classes))[:num_samples]
     if not 1 <= len(wanted) <= num_samples:
@@ -133,10 +138,8 @@ def _label_number(model: Any, label: Any) -> int:
             raise ValueError(f"no class {label!r}; did you mean {near!r}? All: {', '.join(names)}")
         return known[key]
     number = int(label) if isinstance(label, str) else label
-    if type(number) is not int:
-        raise ValueError(f"labels must be integers or names of classes, got {label!r}")
-    if not 0 <= number <= model.null_label:
-        raise ValueError(f"labels must be in [0, {model.num_classes}), got {number}")
+    if type(number) is not int or not 0 <= number <= model.null_label:
+        raise ValueError(f"labels must be names or in [0, {model.num_classes}), got {label!r}")
     return number
 
 

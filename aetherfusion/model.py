@@ -1,7 +1,6 @@
-"""The full network: a U-Net conditioned on the time and the class label.
+"""The full network: a U-Net conditioned on the time and the class label. Built in lesson 03.
 
-Built in lesson 03. Implements the conditioning of Peebles & Xie 2023, section 3.2: the embeddings
-of time and label are added, and their sum conditions every block.
+Implements Peebles & Xie 2023, section 3.2: the sum of two embeddings conditions every block.
 """
 
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .diffusion import FLOW, NoisePath
+from .diffusion import FLOW, NoisePath, SamplingSettings
 from .positional import TimeEmbedding
 from .unet import UNetWithAttention
 
@@ -27,11 +26,9 @@ class DiffusionTransformerUNet(nn.Module):
     `DiffusionTransformerUNet(**model.config)` is a new model of the same kind. A ValueError reports
     sizes that do not fit each other, inputs of the wrong shape and (on a CPU) labels out of range.
 
-    Args:
-        image_size: height and width in pixels, a multiple of 4.
-        embedding_dim, num_heads, depth: see `UNetWithAttention`.
-        class_names: the names of the labels, in their order, to ask for images by name.
-        path: the noise path to train and sample on, `FLOW` or `COSINE`.
+    `image_size` is the height and width in pixels, a multiple of 4; for `embedding_dim`,
+    `num_heads` and `depth` see `UNetWithAttention`. `class_names`, in the order of the labels,
+    serve to ask for images by name. It is trained and sampled on `path`, `FLOW` or `COSINE`.
     """
 
     def __init__(
@@ -57,6 +54,7 @@ class DiffusionTransformerUNet(nn.Module):
         if isinstance(path, str):
             raise ValueError(f"path must be a NoisePath, FLOW or COSINE; got the name {path!r}")
         self.image_size, self.channels, self.path = image_size, channels, path
+        self.sampling: SamplingSettings | None = None  # `train` sets it
         self.num_classes = self.null_label = num_classes
         self.class_names = None if class_names is None else tuple(class_names)
         self.config = {

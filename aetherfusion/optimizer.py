@@ -45,9 +45,8 @@ class MuonAdamW(torch.optim.AdamW):
 
     >>> MuonAdamW([{"params": [weight], "muon": True}, {"params": [bias]}], lr=4e-3)
 
-    A group for Muon holds matrices only, else it raises ValueError; its `momentum`, in [0, 1), is
-    how much of the past the running mean keeps. The steps of both have about the same size
-    (Jordan et al. 2024; Liu et al. 2025, section 2.2).
+    A group for Muon holds matrices only; its `momentum`, in [0, 1), is how much of the past the
+    running mean keeps. The steps of both have about the same size (Liu et al. 2025, section 2.2).
     """
 
     def __init__(
@@ -135,11 +134,8 @@ def learning_rate_factor(
 ) -> float:
     """What the learning rate is multiplied by: up from 0, then down to 0 in a straight line.
 
-    Args:
-        step, total_steps: steps done so far, from 0, and steps of the whole run.
-        warmup_steps: length of the way up; at most a tenth of the run.
-        decay: the part of the run, at its end, that goes down; before that it is level.
-
+    `step` counts from 0. The way up takes `warmup_steps`, at most a tenth of the run; the part
+    `decay` of the run, at its end, goes down, and between them it is level.
     Source: Defazio et al. 2023 (a line to 0); Hu et al. 2024, section 4 (a level part before it).
     """
     warmup = max(1, min(warmup_steps, total_steps // 10))

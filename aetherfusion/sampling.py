@@ -1,10 +1,8 @@
 """Samplers, which solve dx/dt = v(x, t) from noise to data; their times; and guidance.
 
 Built in lesson 06. Implements DDIM (Song et al. 2021), Heun's method (Karras et al. 2022) and
-DPM-Solver++ 2M (Lu et al. 2022b), and classifier-free guidance (Ho & Salimans 2022).
-
-A sampler is `sampler(denoise, x, times, *, path=FLOW, callback=None)`, where `denoise(xt, t)`
-predicts the data, x0_hat, and `times` falls from 1 (noise) to 0 (data).
+DPM-Solver++ 2M (Lu et al. 2022b), and classifier-free guidance (Ho & Salimans 2022). `denoise(xt,
+t)` predicts the data, x0_hat, and the times fall from 1 (noise) to 0 (data).
 """
 
 import itertools
@@ -65,10 +63,9 @@ def guided(
     Makes a denoiser (xt, t) to x0_hat for these labels (B,) out of `denoise(xt, t, labels)`. Where
     it guides, a function evaluation takes 2 B images. Source: Ho & Salimans 2022, equation 6.
 
-    Args:
-        guidance_scale: 1 is no guidance, 0 ignores the label, above 1 exaggerates its effect.
-        guidance_interval: (low, high), the times in [0, 1] between which to guide. At high noise
-            guidance reduces variety, at low noise it has little effect (Kynkaanniemi et al. 2024).
+    The scale 1 is no guidance, 0 ignores the label, and more than 1 exaggerates its effect.
+    It guides between the times (low, high) in [0, 1]: at high noise guidance reduces variety, at
+    low noise it has little effect (Kynkaanniemi et al. 2024).
     """
     low, high = guidance_interval
     if not 0 <= low <= high <= 1:
@@ -99,11 +96,9 @@ def ddim(
     One function evaluation per step. On the straight path this is Euler's method.
     Source: Song, Meng & Ermon 2021, equation 12 with sigma = 0.
 
-    Args:
-        denoise: (xt, t) to x0_hat, with t a tensor ().
-        x: (B, ...), the starting noise; the result has its shape and dtype.
-        times: (steps + 1,), decreasing; see `time_grid`.
-        callback: called with every `SamplerStep`.
+    `denoise` takes (xt, t) to x0_hat, with t a tensor (). The result has the shape and dtype of the
+    starting noise x (B, ...). The times (steps + 1,) decrease, see `time_grid`. The callback is
+    called with every `SamplerStep`.
     """
     _check_times(times)
     for i, (t, t_next) in enumerate(itertools.pairwise(times)):

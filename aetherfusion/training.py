@@ -1,7 +1,6 @@
 """`train`, the generator `training_steps` under it, and their pieces. Lesson 05 builds them.
 
-Implements flow matching (Lipman et al. 2023, equation 23) as a regression of the velocity, with
-label dropout (Ho & Salimans 2022, algorithm 1).
+Implements flow matching (Lipman et al. 2023, eq. 23) with label dropout (Ho & Salimans 2022).
 """
 
 import contextlib
@@ -26,7 +25,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from .diffusion import FLOW, NoisePath, sample_times
+from .diffusion import FLOW, NoisePath, recommended_sampling, sample_times
 from .optimizer import averaged_copy, learning_rate_factor
 from .utils.batches import check_batch, check_training
 from .utils.files import content_hash
@@ -78,16 +77,12 @@ def train(
 
     Returns the `History` of the run, which has a `plot()`.
 
-    Raises:
-        ValueError: if the batches, the labels, the optimizer or a checkpoint do not fit.
-        FloatingPointError: if the loss is no longer finite; the last good weights are kept.
-        KeyboardInterrupt: after Ctrl-C, SIGTERM, SIGHUP or SIGUSR1. Completed steps are saved, and
-            the model holds the averaged weights so far.
+    Raises ValueError if the batches, the optimizer or a checkpoint do not fit; FloatingPointError
+    if the loss is not finite; KeyboardInterrupt after Ctrl-C, SIGTERM, SIGHUP or SIGUSR1. Completed
+    steps are saved in any case, and the model holds the averaged weights so far.
     """
     join_processes()
-    if options.get("history") is None:
-        options["history"] = History()
-    history, folder = options["history"], options.get("checkpoint_dir")
+    history, folder = options.setdefault("history", History()), options.get("checkpoint_dir")
     steps = training_steps(model, trainloader, criterion, optimizer, num_epochs, **options)
     gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     bar = tqdm(unit="step", disable=not progress or rank() > 0)
@@ -133,10 +128,9 @@ def training_steps(
 
     A run that was killed and started again ends with the same weights as one that was not: bit
     for bit on a CPU, if the data set draws its random numbers from torch and the loader's workers
-    are not persistent. When the loop ends or is closed, the model holds the averaged weights.
-
-    Under `torchrun` the processes train together. All are given the same loader, each computes its
-    slice of every batch, and the result is that of one process up to rounding.
+    are not persistent. When the loop ends or is closed, the model holds the averaged weights, and
+    in `sampling` how to sample it. Under `torchrun` all processes are given the same loader, each
+    computes its slice of every batch, and the result is that of one process up to rounding.
 
     >>> with contextlib.closing(training_steps(model, trainloader, criterion, optimizer, 1)) as run:
     ...     losses = [step.loss for step in run]
@@ -160,6 +154,7 @@ def training_steps(
     check_training(model, trainloader, criterion, optimizer, settings, checkpoint_every)
     net, device = prepare(model, optimizer, compile)
     dtype, model = training_dtype(device, precision), unwrapped(model)
+    model.sampling = recommended_sampling(0, getattr(model, "sampling", None))  # type: ignore
     average = averaged_copy(model)
     scaler = GradScaler(device.type, enabled=dtype is torch.float16)
     history = History() if history is None else history
@@ -196,7 +191,7 @@ def training_steps(
             with fork_rng([]):  # what the caller draws must not change the data
                 yield step
     finally:
-        finish(state, done, model, average.module, optimizer, rates)
+        finish(state, done, model, average.module, optimizer, rates, history)
 
 
 def diffusion_loss(
@@ -213,10 +208,8 @@ def diffusion_loss(
     """The error of the velocity that `net(xt, t, labels)` predicts, at a random time per image.
 
     x0 is (B, ...) in [-1, 1], labels is (B,). A share `label_dropout` of the labels, in [0, 1], is
-    replaced by `null_label`. Times, noise and dropped labels are drawn for the whole batch, and
-    this process computes the `rows` of it. Returns what the criterion gives, a tensor ().
-
-    Source: Lipman et al. 2023, equation 23; Ho & Salimans 2022, algorithm 1 (label dropout).
+    replaced by `null_label` (Ho & Salimans 2022, algorithm 1). Times, noise and dropped labels are
+    drawn for the whole batch, and this process computes the `rows` of it. Returns a tensor ().
     """
     # Noise, xt and the target stay in float32: only the network computes in less.
     t = sample_times(len(x0), device=x0.device)  # (B,)
@@ -310,6 +303,7 @@ def finish(
     average: nn.Module,
     optimizer: Optimizer,
     rates: Any,
+    history: History,
 ) -> None:
     """Saves the state, and leaves the averaged weights in the model and the optimizer as it was."""
     try:
@@ -319,6 +313,7 @@ def finish(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         model.load_state_dict(average.state_dict())
+        model.sampling = recommended_sampling(history.images_seen(), model.sampling)  # type: ignore
         model.eval()
 
 
@@ -381,19 +376,19 @@ def run_record(
     first, again = (check_batch(next(epoch_batches(loader, 0, seed)), num_classes) for _ in "ab")
     # Without what another library than torch changes at random, and the last bit of a device.
     same = [(255 * a).round() for a, b in zip(first, again, strict=True) if torch.equal(a, b)]
-    groups = [
-        (f"{name} of group {i}", value)
+    groups = {
+        f"{name} of group {i}": value
         for i, group in enumerate(optimizer.param_groups)
         for name, value in group.items()
         if name != "params"
-    ]
+    }
     options = {k: v for k, v in getattr(criterion, "__dict__", {}).items() if k[0] != "_"}
     return settings | {
         "total_steps": total_steps,
         "model": [type(model), sum(p.numel() for p in model.parameters())],
         "config": getattr(model, "config", None),
         "optimizer": type(optimizer),
-        **dict(groups),
+        **groups,
         "criterion": [getattr(criterion, "__qualname__", type(criterion)), options],
         "data": content_hash(same),
     }

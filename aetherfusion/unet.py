@@ -103,10 +103,8 @@ class UNetWithAttention(nn.Module):
     >>> unet(torch.randn(2, 3, 32, 32)).shape  # height and width must be multiples of 4
     torch.Size([2, 3, 32, 32])
 
-    Args:
-        embedding_dim: the base width E, a multiple of 8; E = 128 gives tokens of width D = 192.
-        num_heads: heads of each of the `depth` transformer blocks; must divide D.
-        condition_dim: width C of the conditioning vector; None for a network without one.
+    `embedding_dim` is the base width E, a multiple of 8; `num_heads` must divide D. Without
+    `condition_dim`, the width C of the conditioning vector, the network takes none.
     """
 
     def __init__(

@@ -117,27 +117,27 @@ def test_training_goes_on_from_a_model_with_fewer_blocks(capsys: Said) -> None:
 
 
 def test_stopped_twice_it_ends_as_if_it_had_never_been_stopped(capsys: Said) -> None:
-    args = [*TRAIN, "--epochs", "40", "--checkpoint-dir", "Run"]
+    args = [*TRAIN, "--epochs", "20", "--checkpoint-dir", "Run"]
     for stop in (signal.SIGINT, signal.SIGTERM):
         with run(*args) as process:
             assert process.stdout is not None
             next(line for line in process.stdout if line.startswith("step "))
             process.send_signal(stop)
             _, err = process.communicate(timeout=PATIENCE)
-        stopped = re.fullmatch(r"stopped after step (\d+) of 80; .* go on from Run\n", err)
+        stopped = re.fullmatch(r"stopped after step (\d+) of 40; .* go on from Run\n", err)
         assert process.returncode == 130 and stopped is not None, err
-        assert 1 <= int(stopped[1]) < 80
+        assert 1 <= int(stopped[1]) < 40
         assert not os.path.exists("model.safetensors") and not list(Path().rglob("*partial*"))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in `run`
     try:
         assert main(args) == 0
         said = capsys.readouterr().out
-        assert "Resuming the run in Run." in said and "step 80 of 80" in said
+        assert "Resuming the run in Run." in said and "step 40 of 40" in said
         assert main([*args, "--checkpoint-dir", "Other", "-o", "whole.safetensors"]) == 0
     finally:
         torch.set_num_threads(threads)
-    assert read_notes("model.safetensors")["images_seen"] == 80 * 20
+    assert read_notes("model.safetensors")["images_seen"] == 40 * 20
     assert same_weights("model.safetensors", "whole.safetensors")
 
 

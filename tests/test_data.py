@@ -123,8 +123,8 @@ LABELS = torch.zeros(4, dtype=torch.int64)
     ("images", "labels", "message"),
     [
         (IMAGES.float(), LABELS, r"images must be uint8 .* got torch.float32"),
-        (IMAGES[0], LABELS, r"shape \(3, 8, 8\)"),
-        (IMAGES.permute(0, 2, 3, 1), LABELS, r"shape \(4, 8, 8, 3\)"),
+        (IMAGES[0], LABELS, r"uint8 \(3, 8, 8\)"),
+        (IMAGES.permute(0, 2, 3, 1), LABELS, r"uint8 \(4, 8, 8, 3\)"),
         (IMAGES, LABELS[:3], r"labels of shape \(3,\) for 4 images"),
         (IMAGES, LABELS[:, None], r"labels of shape \(4, 1\) for 4 images"),
         (IMAGES, LABELS + 2, r"labels must be in \[0, 2\), got 2"),

@@ -16,13 +16,13 @@ def test_it_is_small() -> None:
 
 def test_it_names_the_test_pictures(cifar10_root: Path) -> None:
     cifar10 = load_cifar10(cifar10_root, train=False)
-    images, labels = cifar10.images[:2000], cifar10.labels[:2000]
+    images, labels = cifar10.images[:1000], cifar10.labels[:1000]
     judge = load_judge()
     with torch.inference_mode():
         named = judge(images.float() / 255).argmax(1)
-        again = judge.classify(judge.features(images.float() / 255)).argmax(1)
+        again = judge.classify(judge.features(images[:100].float() / 255)).argmax(1)
     assert (named == labels).float().mean() >= 0.91  # 0.925 on all 10,000
-    assert torch.equal(named, again)
+    assert torch.equal(named[:100], again)
 
 
 def test_mirror_images_have_the_same_class() -> None:

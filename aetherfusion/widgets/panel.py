@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict
 from importlib import resources
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from torch import nn
 
 from ..checkpoint import load_pretrained
 from ..data import CIFAR10_CLASSES
+from ..diffusion import SamplingSettings
 from ..generation import generate_images
 
 try:
@@ -28,7 +30,6 @@ try:
 except ImportError:  # then a panel is only its preview
     ui = None
 
-#: The defaults of `generate_images`, which are written once, in its signature.
 DEFAULTS = {name: p.default for name, p in inspect.signature(generate_images).parameters.items()}
 #: The lowest and the highest value of a control. A page can send others, so `settings` clamps.
 LIMITS: dict[str, tuple[Any, Any]] = {
@@ -101,6 +102,7 @@ class Panel(ABC):
     # Controls
 
     def _build(self) -> None:
+        self.defaults = DEFAULTS | asdict(self.model.sampling or SamplingSettings())
         self.controls = {name: self._control(name) for name in self.arguments}
         self.generate_button = button("Generate", self.generate, button_style="primary")
         self.stop_button = button("Stop", self.stop, disabled=True)
@@ -125,7 +127,7 @@ class Panel(ABC):
     def _control(self, name: str) -> Any:
         if name == "labels":
             return ui.Dropdown(options=self.names, value=self.first_class, description="Class")
-        value = DEFAULTS[name]
+        value = self.defaults[name]
         if name == "sampler":
             options = [*SAMPLERS.items()]
             return ui.Dropdown(options=options, value=value.__name__, description="Sampler")
@@ -182,7 +184,7 @@ class Panel(ABC):
         self.error, self._last_frame = None, 0.0
         self.generate_button.disabled, self.stop_button.disabled = True, False
         self.progress.value = 0
-        self.progress.max = settings.get("steps", DEFAULTS["steps"]) * self.calls
+        self.progress.max = settings.get("steps", self.defaults["steps"]) * self.calls
         if self._in_colab:
             self._run(settings)
         else:

@@ -51,9 +51,9 @@ def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
     from budget import train_for
     from variants import BRANCHES, ladder, with_tail
 
-    from aetherfusion import generate_images
+    from aetherfusion import generate_images, save_model
     from aetherfusion.data import load_cifar10, to_uint8
-    from aetherfusion.utils.hardware import kept_memory
+    from aetherfusion.utils.hardware import fast_dtype, kept_memory
 
     setup = {**ladder(), **BRANCHES}[name]
     torch.set_num_threads(1)
@@ -64,7 +64,11 @@ def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
         spent, steps = train_for(
             cpu_seconds, model, setup.optimizer, data, batch_size, seed=seed, **options
         )
-    with torch.autocast("cpu", torch.bfloat16):
+    path = file_of(name, cpu_seconds, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_model(model, path.with_suffix(".safetensors"))
+    dtype = fast_dtype("cpu")
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         samples = generate_images(
             model,
             num_samples,
@@ -81,8 +85,6 @@ def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
         "parameters": sum(p.numel() for p in model.parameters()),
         "loss": sum(step.loss for step in steps[-100:]) / min(100, len(steps)),
     }
-    path = file_of(name, cpu_seconds, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, images=to_uint8(samples).numpy(), record=json.dumps(record))
     print(json.dumps(record), flush=True)
 
