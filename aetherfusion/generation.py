@@ -139,7 +139,7 @@ def _label_number(model: Any, label: Any) -> int:
         return known[key]
     number = int(label) if isinstance(label, str) else label
     if type(number) is not int or not 0 <= number <= model.null_label:
-        raise ValueError(f"labels must be names or in [0, {model.num_classes}), got {label!r}")
+        raise ValueError(f"labels must be names or in [0, {model.num_classes}), got {number!r}")
     return number
 
 

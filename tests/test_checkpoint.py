@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from aetherfusion import COSINE, DiffusionTransformerUNet, load_model, load_pretrained, save_model
 from aetherfusion.checkpoint import read_notes
-from aetherfusion.diffusion import NoisePath
+from aetherfusion.diffusion import NoisePath, SamplingSettings
 
 WEIGHTS = Path(__file__).parent.parent / "aetherfusion" / "weights" / "cifar10.safetensors"
 NOTES = {"images_seen": 3}
@@ -125,6 +125,17 @@ def test_the_noise_path_is_kept(model: DiffusionTransformerUNet, tmp_path: Path)
     with pytest.raises(ValueError, match="knows the paths flow, cosine, not this 'mine'"):
         save_model(DiffusionTransformerUNet(**model.config | {"path": own}), tmp_path / "own")
     assert [file.name for file in tmp_path.iterdir()] == ["curved.safetensors"]
+
+
+def test_how_to_sample_is_kept(model: DiffusionTransformerUNet, tmp_path: Path) -> None:
+    own = DiffusionTransformerUNet(**model.config)
+    assert load_model(save_model(own, tmp_path / "new.safetensors")).sampling is None
+    own.sampling = SamplingSettings(steps=2, tail=0, guidance_scale=1, guidance_interval=(0, 1))
+    path = save_model(own, tmp_path / "own.safetensors")
+    assert load_model(path).sampling == own.sampling
+    for wrong in ({"steps": 3}, [1], 7, {"guidance_interval": None}):
+        path = save_model(own, tmp_path / "own.safetensors")
+        refused(without_checksum(path, sampling=wrong), "do not fit its header")
 
 
 @pytest.mark.parametrize(

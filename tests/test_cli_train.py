@@ -232,7 +232,24 @@ def test_bad_options(args: list[str], words: list[str], capsys: Said) -> None:
 
 
 def test_minutes_too_few_for_ten_steps(capsys: Said) -> None:
-    refused([*TRAIN, "--minutes", "0.01"], capsys, "--minutes 0.01 has time for", "give more")
+    args = [*TRAIN, "--embedding-dim", "128", "--num-heads", "4", "--minutes", "0.01"]
+    refused(args, capsys, "--minutes 0.01 has time for", "give more")
+
+
+def test_little_time_is_for_fewer_blocks(capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    args = [word for word in TRAIN if word not in ("--depth", "1")]
+    for few, blocks in ((1, 4), (10**9, 2)):
+        monkeypatch.setattr("aetherfusion.cli.recipe.FEW_IMAGES", few)
+        place = ["--checkpoint-dir", f"Run{blocks}"]
+        assert main([*args, "--minutes", "0.05", *place]) == 0
+        assert f"a model of {blocks} blocks" in capsys.readouterr().out
+        assert load_model("model.safetensors").config["depth"] == blocks
+    assert main([*args, "--minutes", "0.05", "--depth", "3", "--checkpoint-dir", "Run3"]) == 0
+    assert load_model("model.safetensors").config["depth"] == 3
+    # What a run began with, it goes on with.
+    monkeypatch.setattr("aetherfusion.cli.recipe.FEW_IMAGES", 1)
+    assert main([*args, "--minutes", "0.05", *place]) == 0
+    assert "finished already" in capsys.readouterr().out
 
 
 def test_a_part_of_cifar10(cifar10_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from aetherfusion.data import CIFAR10_CLASSES
-from aetherfusion.diffusion import COSINE
+from aetherfusion.diffusion import COSINE, SamplingSettings
 from aetherfusion.generation import (
     denoising_trajectory,
     generate_images,
@@ -321,6 +321,17 @@ def test_sampler_and_steps_are_passed_on(model: DiffusionTransformerUNet) -> Non
     with calls(model) as seen:
         generate_images(model, 2, steps=3, sampler=heun, guidance_scale=1)
     assert len(seen) == 5
+
+
+def test_the_model_says_how_it_is_sampled_unless_the_caller_does() -> None:
+    model = tiny_model()
+    own = {"steps": 5, "tail": 0, "guidance_scale": 2.0, "guidance_interval": (0.3, 0.9)}
+    usual, asked = generate_images(model, 2), generate_images(model, 2, **own)
+    model.sampling = SamplingSettings(**own)
+    assert torch.equal(generate_images(model, 2), asked) and distance(asked, usual) > 1e-3
+    with calls(model) as seen:
+        generate_images(model, 2, steps=4, guidance_interval=(0.6, 0.8), sampler=ddim)
+    assert [(s[0], s[1]) for s in seen] == [(2, 1.0), (4, 0.75), (2, 0.5), (2, 0.25)]
 
 
 def test_samplers_have_names(model: DiffusionTransformerUNet) -> None:

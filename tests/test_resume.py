@@ -30,7 +30,7 @@ from aetherfusion import (
     train,
     training_steps,
 )
-from aetherfusion.cli.doctor import planned_steps
+from aetherfusion.cli.doctor import planned_run
 from aetherfusion.utils.history import History, Step
 from aetherfusion.utils.runs import (
     PREVIOUS_FILE,
@@ -431,7 +431,7 @@ def test_a_broken_record_is_written_again(tmp_path: Path, content: str) -> None:
     (tmp_path / RUN_FILE).write_text(content)
     assert run(checkpoint_dir=tmp_path).loss == history.loss
     assert json.loads((tmp_path / RUN_FILE).read_text())["run"] == before
-    assert before["total_steps"] == planned_steps(tmp_path) == 8
+    assert before["total_steps"] == planned_run(tmp_path)["total_steps"] == 8
 
 
 def test_one_run_in_a_folder_at_a_time(tmp_path: Path) -> None:

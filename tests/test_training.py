@@ -27,6 +27,7 @@ from aetherfusion import (
     train,
     training_steps,
 )
+from aetherfusion.diffusion import SamplingSettings, recommended_sampling
 from aetherfusion.optimizer import (
     averaged_copy,
     learning_rate_factor,
@@ -491,6 +492,17 @@ def test_a_wrapped_model_trains_as_the_plain_one(wrap: Callable, tmp_path: Path)
         assert len(run(second, checkpoint_dir=tmp_path / folder)) == 8
     assert torch.equal(weights_of(plain), weights_of(begun))
     assert torch.equal(weights_of(plain), weights_of(continued))
+
+
+def test_a_young_model_is_sampled_in_even_steps() -> None:
+    model, young = Affine(), recommended_sampling(640)
+    during = []
+    run(model, callbacks=[lambda step: during.append(step.averaged_model.sampling)])
+    assert model.sampling == young and set(during) == {young} and young.tail == 0
+    assert recommended_sampling(1_000_000) == SamplingSettings()
+    model.sampling = SamplingSettings(steps=3)  # as it may have from a long training before
+    run(model)
+    assert model.sampling.steps == 3
 
 
 def test_the_model_says_on_which_path_it_is_trained() -> None:

@@ -7,6 +7,7 @@ ipywidgets 7.7 and 8. For the widgets in a browser, see test_browser.py.
 from __future__ import annotations
 
 import base64
+import copy
 import gc
 import inspect
 import io
@@ -36,6 +37,7 @@ from aetherfusion import (
     save_images,
 )
 from aetherfusion.data import to_uint8, to_unit
+from aetherfusion.diffusion import SamplingSettings
 from aetherfusion.generation import starting_noise
 from aetherfusion.widgets import (
     AttentionExplorer,
@@ -196,11 +198,14 @@ def test_a_preview_has_the_images_and_the_text() -> None:
 # The class-picker
 
 
-def test_it_starts_with_the_defaults_of_the_function(model: Any) -> None:
+def test_it_starts_with_the_defaults_of_the_function_and_the_model(model: Any) -> None:
     defaults = {n: p.default for n, p in inspect.signature(generate_images).parameters.items()}
-    expected = {name: defaults[name] for name in ("guidance_scale", "steps", "seed")}
+    expected = {"guidance_scale": 3.5, "steps": 14, "seed": defaults["seed"]}
     expected |= {"num_samples": 10, "labels": "horse", "sampler": defaults["sampler"].__name__}
     assert ClassPicker(model).settings() == expected
+    own = copy.deepcopy(model)
+    own.sampling = SamplingSettings(steps=2, guidance_scale=1.0)
+    assert ClassPicker(own).settings() == expected | {"guidance_scale": 1.0, "steps": 2}
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,12 @@
-"""What this machine has and how fast it is: `aetherfusion doctor`.
-
-Lessons 00 and 05 use `training_speed`, and `aetherfusion train --minutes` plans by it.
-"""
+"""What this machine has and how fast it is: `aetherfusion doctor`. Lessons 00 and 05 use it."""
 
 import contextlib
 import copy
 import json
-import platform
 import statistics
 import time
 from pathlib import Path
+from platform import python_version
 from typing import Annotated, Any
 
 import torch
@@ -29,6 +26,7 @@ from ..utils.runs import read_state
 from .picker import Weights
 
 EPOCHS = 24  # of `aetherfusion train`
+FEW_IMAGES = 120_000  # if there is no time for more, two blocks instead of four learn more
 
 
 def doctor(
@@ -39,8 +37,7 @@ def doctor(
     device, data = best_device(), find_cifar10()
     choice, cpu = choose_precision(device), torch.backends.cpu.get_cpu_capability()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
-    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
-    echo(f"Versions    aetherfusion {__version__}, {versions}")
+    echo(f"Versions    {__version__}, torch {torch.__version__}, Python {python_version()}")
     echo(f"Device      {device.type} ({name}), {torch.get_num_threads()} CPU threads")
     echo(f"Precision   {choice.precision}: {choice.reason}")
     fetch = f"not in {data_root()}: train downloads it (170 MB); --data shapes10 needs no files"
@@ -54,7 +51,8 @@ def doctor(
     generate_images(model)
     echo(f"Sampling    {time.perf_counter() - started:.1f} seconds for ten images")
     echo(f"One epoch   {50_000 / speed / 60:.1f} minutes for CIFAR-10; train does {EPOCHS}")
-    echo(f"25 minutes  {25 * 60 * speed / 50_000:.1f} epochs of CIFAR-10")
+    blocks = "two blocks, which see half as many again" if 1500 * speed < FEW_IMAGES else "four"
+    echo(f"25 minutes  {1500 * speed:,.0f} images; train --minutes 25 uses {blocks}")
 
 
 def training_speed(
@@ -62,8 +60,8 @@ def training_speed(
 ) -> float:
     """Images per second in training: the median of the steps in so many seconds.
 
-    A copy of the model is trained, by default a new one on drawn shapes, with the options of
-    `training_steps`. The first three steps do not count: they allocate memory, or compile.
+    A copy of the model is trained, by default a new one on drawn shapes. The first three steps do
+    not count: they allocate memory, or compile. The options are those of `training_steps`.
     """
     speeds: list[float] = []
     with torch.random.fork_rng([]):
@@ -81,10 +79,10 @@ def training_speed(
     return statistics.median(speeds)
 
 
-def planned_steps(folder: str | Path) -> int | None:
-    """How many steps the run in a folder was planned for; None if there is no state in it."""
+def planned_run(folder: str | Path) -> Any:
+    """The record of the run in a folder; None if there is no state in it."""
     state = read_state(folder)
-    return None if state is None else int(json.loads(state["record"])["total_steps"])
+    return None if state is None else json.loads(state["record"])
 
 
 def agreed(value: Any) -> Any:

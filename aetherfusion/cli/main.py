@@ -1,7 +1,4 @@
-"""The command line: `aetherfusion generate`, `train`, `evaluate`, `picker` and `doctor`.
-
-Lessons 00 and 07 use it. Options that are not given keep the defaults of the library.
-"""
+"""The command line, `aetherfusion`; options that are not given keep the library's defaults."""
 
 import json
 import os

@@ -1,7 +1,4 @@
-"""A whole training run, from the data to the model file: `aetherfusion train`.
-
-Lesson 05 shows it. The folder of a run holds its state, loss.png and previews.
-"""
+"""A whole training run, from the data to the model file: `aetherfusion train`, as in lesson 05."""
 
 import sys
 import time
@@ -25,7 +22,7 @@ from ..utils.files import atomic_write, check_writable
 from ..utils.hardware import best_device, join_processes, rank
 from ..utils.history import Step
 from ..utils.runs import STATE_FILE
-from .doctor import EPOCHS, agreed, planned_steps, training_speed
+from .doctor import EPOCHS, FEW_IMAGES, agreed, planned_run, training_speed
 
 
 def train(
@@ -74,30 +71,37 @@ def train(
     first = load() if rank() == 0 else None
     images = agreed(None) or first or load()  # one process downloads, before the others read
     images.images, images.labels = images.images[:num_images], images.labels[:num_images]
-    torch.manual_seed(seed)
-    model = DiffusionTransformerUNet(
-        num_classes=len(images.class_names),
-        class_names=images.class_names,
-        **given(embedding_dim=embedding_dim, num_heads=num_heads, depth=depth),
-    )
     notes: dict[str, Any] = {"command": command}
-    if start_from:
-        notes["started_from"] = _start_from(model, start_from)
     loader = make_loader(images.to(device), **given(batch_size=batch_size))
     arithmetic = None if precision == "auto" else precision
     options = given(accumulate=accumulate, precision=arithmetic, compile=compile, seed=seed)
-    if minutes and (steps := agreed(planned_steps(folder))) is None:
-        say("Measuring how fast this machine is ...")
-        speed = training_speed(min(15, 6 * minutes), model=model, loader=loader, **options)
-        left = 0.97 * 60 * minutes - (time.monotonic() - started)  # the rest is for saving
-        steps = agreed(int(left * speed / (loader.batch_size or 1) / (accumulate or 1)))
-        if steps < 10:
-            raise ValueError(f"--minutes {minutes:g} has time for {max(0, steps)} steps: give more")
+    planned: Any = agreed(planned_run(folder)) if minutes else None
+    steps = planned and planned["total_steps"]
+    asked = planned["config"]["depth"] if planned else depth
+    for blocks in [None, 2] if minutes and not (asked or start_from) else [asked]:
+        torch.manual_seed(seed)
+        model = DiffusionTransformerUNet(
+            num_classes=len(images.class_names),
+            class_names=images.class_names,
+            **given(embedding_dim=embedding_dim, num_heads=num_heads, depth=blocks),
+        )
+        if start_from:
+            notes["started_from"] = _start_from(model, start_from)
+        if minutes and not planned:
+            say("Measuring how fast this machine is ...")
+            speed = training_speed(min(12, 5 * minutes), model=model, loader=loader, **options)
+            left = 0.97 * 60 * minutes - (time.monotonic() - started)  # the rest is for saving
+            steps = agreed(int(left * speed / (loader.batch_size or 1) / (accumulate or 1)))
+            if agreed(left * speed) >= FEW_IMAGES:
+                break
+    if minutes and steps < 10:
+        raise ValueError(f"--minutes {minutes:g} has time for {max(0, steps)} steps: give more")
+    if minutes and not planned:
         say(f"{speed:.0f} images/s: {steps:,} steps fill {minutes:g} minutes.")
     if (folder / STATE_FILE).exists():
         say(f"Resuming the run in {folder}.")
-    size = sum(p.numel() for p in model.parameters())
-    say(f"Training {size:,} weights on {len(images):,} images of {data} on {device.type}.")
+    with_what = f"{len(model.unet.blocks)} blocks, {len(images):,} images of {data}"
+    say(f"Training a model of {with_what} on {device.type}.")
     reported: list[float] = []  # when
 
     def report(step: Step) -> None:
@@ -118,7 +122,7 @@ def train(
         10**6 if minutes else epochs or EPOCHS,
         callbacks=[report],
         progress=terminal,
-        max_steps=steps if minutes else None,
+        max_steps=steps,
         checkpoint_dir=folder,
         **options,
         **given(decay=decay, checkpoint_every=checkpoint_every),
@@ -151,4 +155,5 @@ def _start_from(model: DiffusionTransformerUNet, path: Path) -> dict[str, Any]:
     if different:
         raise ValueError(f"{path} holds another kind of model, with {different}")
     model.load_state_dict({**model.state_dict(), **found.state_dict()})
+    model.sampling = found.sampling
     return read_notes(path)
