@@ -356,10 +356,14 @@ def solutions(path: Path) -> list[str]:
 @each_lesson
 def test_it_has_exercises_with_hints_and_solutions(path: Path) -> None:
     text = prose(path)
-    titles = re.findall(r"^### Exercise (\d) · ", text, re.MULTILINE)
-    assert titles == [str(i + 1) for i in range(len(titles))] and len(titles) >= 3
-    assert text.count("<summary>Hint</summary>") >= len(titles)
-    assert len(solutions(path)) == len(titles)
+    titles = [
+        re.findall(rf"^### {kind} (\d+) · ", text, re.M) for kind in ("Your turn", "Exercise")
+    ]
+    for numbers in titles:  # on the way, and at the end
+        assert numbers == [str(i + 1) for i in range(len(numbers))]
+    number = sum(map(len, titles))
+    assert len(titles[1]) >= 3 and text.count("<summary>Hint</summary>") >= number
+    assert len(solutions(path)) == number
     assert text.count("<details>") == text.count("</details>")
 
 
