@@ -49,7 +49,7 @@ def file_of(name: str, cpu_seconds: float, seed: int) -> Path:
 def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
     """Trains one setup and saves images of the model."""
     from budget import train_for
-    from variants import BRANCHES, ladder, with_tail
+    from variants import BRANCHES, ladder
 
     from aetherfusion import generate_images, save_model
     from aetherfusion.data import load_cifar10, to_uint8
@@ -73,7 +73,7 @@ def run(name: str, cpu_seconds: float, seed: int, num_samples: int) -> None:
             model,
             num_samples,
             steps=10,
-            sampler=with_tail(0),  # even times, as when the first of these runs were made
+            tail=0,  # even times, as when the first of these runs were made
             guidance_scale=setup.guidance_scale,
             guidance_interval=(0.0, 1.0),
         )

@@ -5,29 +5,24 @@
 
 One row for each SCALE,LOW,HIGH[,STEPS[,TAIL]], with TAIL as in `time_grid` (0 for even times):
 images of the ten classes in turn, from the same noise for every row, in bfloat16 where this machine
-is fast at it, compared with real ones. It is how the defaults and the model card's table were made.
+is fast at it, compared with real ones. STEPS and TAIL that are left out are the model's own. It is
+how the defaults and the model card's table were made.
 """
 
 import argparse
-import inspect
 from pathlib import Path
 
 import torch
-from variants import with_tail
 
 from aetherfusion import generate_images, load_cifar10, load_model, load_pretrained
 from aetherfusion.evaluation import RealPictures, evaluate
-from aetherfusion.sampling import time_grid
 from aetherfusion.utils.hardware import choose_precision
 
-STEPS: int = inspect.signature(generate_images).parameters["steps"].default
-TAIL: int = inspect.signature(time_grid).parameters["tail"].default
 
-
-def settings(text: str) -> tuple[float, float, float, int, int]:
-    """(scale, low, high, steps, tail) of "3,0.1,0.6,14,2", the last two by default if left out."""
+def settings(text: str) -> tuple[float, float, float, int | None, int | None]:
+    """(scale, low, high, steps, tail) of "3,0.1,0.6,14,2"; None for the last two if left out."""
     scale, low, high, *rest = text.split(",")
-    steps, tail = [*map(int, rest), *(STEPS, TAIL)[len(rest) :]]
+    steps, tail = [*map(int, rest), None, None][:2]
     return float(scale), float(low), float(high), steps, tail
 
 
@@ -54,7 +49,7 @@ def main() -> None:
                 guidance_scale=scale,
                 guidance_interval=(low, high),
                 steps=steps,
-                sampler=with_tail(tail),
+                tail=tail,
             )
         found = evaluate(images, torch.arange(args.num_samples) % 10, real)
         print(

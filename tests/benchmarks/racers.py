@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from budget import train_for
 from torch import Tensor, nn
-from variants import with_tail
 
 from aetherfusion import (
     DiffusionTransformerUNet,
@@ -87,17 +86,8 @@ def aetherfusion(data: ImageTensors, **sizes: Any) -> Racer:
         return [step.loss for step in steps]
 
     def sample(labels: Tensor) -> Tensor:
-        # For a model as young as this one. Guided for longer its pictures are plainer and no less
-        # varied; and one long last step smooths the faint noise that it still leaves, where a
-        # grown model loses detail.
         return generate_images(
-            model,
-            len(labels),
-            labels=labels,
-            seed=seed,
-            batch_size=SAMPLING_BATCH,
-            guidance_interval=(0.1, 0.65),
-            sampler=with_tail(0),
+            model, len(labels), labels=labels, seed=seed, batch_size=SAMPLING_BATCH
         )
 
     return Racer(

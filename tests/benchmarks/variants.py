@@ -23,7 +23,6 @@ from aetherfusion.diffusion import COSINE, FLOW, NoisePath
 from aetherfusion.diffusion import sample_times as logit_normal_times
 from aetherfusion.optimizer import averaged_copy, learning_rate_factor, recommended_optimizer
 from aetherfusion.positional import position_grid
-from aetherfusion.sampling import Denoiser, dpmpp_2m, time_grid
 from aetherfusion.unet import Downsample, ResidualBlock, Upsample
 
 
@@ -240,13 +239,3 @@ BRANCHES: dict[str, Setup] = {
     "cosine path": _but(path=COSINE),
     "uniform times": _but(times=uniform_times),
 }
-
-
-def with_tail(tail: int) -> Callable[..., Tensor]:
-    """The default sampler with its times cut less often at the end; 0 for even times."""
-
-    def sampler(denoise: Denoiser, x: Tensor, times: Tensor, **options: Any) -> Tensor:
-        return dpmpp_2m(denoise, x, time_grid(len(times) - 1, tail=tail), **options)
-
-    sampler.__name__ = f"dpmpp_2m, tail {tail}"
-    return sampler
