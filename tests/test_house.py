@@ -63,7 +63,8 @@ def test_one_version_everywhere() -> None:
 
 
 def test_local_links_and_pictures_of_the_readme_exist() -> None:
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("aetherfusion/*/*.md")):
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("aetherfusion/*/*.md")]
+    for page in pages:
         for alt, target in re.findall(r"(!?\[[^\]]*\])\(([^)\s]+)\)", page.read_text()):
             if not target.startswith(("http", "#")):
                 assert (page.parent / target).exists(), (page.name, target)

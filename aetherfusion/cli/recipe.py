@@ -88,7 +88,7 @@ def train(
         if start_from:
             notes["started_from"] = _start_from(model, start_from)
         if minutes and not planned:
-            say("Measuring how fast this machine is ...")
+            say(f"Measuring how fast this machine trains {blocks or 4} blocks ...")
             speed = training_speed(min(12, 5 * minutes), model=model, loader=loader, **options)
             left = 0.97 * 60 * minutes - (time.monotonic() - started)  # the rest is for saving
             steps = agreed(int(left * speed / (loader.batch_size or 1) / (accumulate or 1)))
