@@ -121,7 +121,7 @@ def recommended_sampling(
     """
     if images_seen >= 1_000_000:
         return SamplingSettings()
-    return before or SamplingSettings(tail=0, guidance_interval=(0.1, 0.65))
+    return before or SamplingSettings(tail=0, guidance_interval=(0.1, 0.75))
 
 
 def sample_times(
