@@ -54,12 +54,12 @@ def my_order_gap(read: Any, x: Tensor) -> Table:
 def my_sinusoid(positions: Tensor, dim: int) -> Table:
     """sine and cosine of every clock, pair by pair"""
     z, late = _waves(positions, dim), _waves(positions, dim, -2, dim // 2 + 1)[:, 1:]
-    all_, parts = _waves(positions, dim, -1, dim), [z.imag, z.real]
+    parts, every = [z.imag, z.real], [_waves(positions, dim, e, dim) for e in (-1, -2)]
     return _encoding(positions, dim), {
         "keep each pair together": [torch.hstack(parts), torch.hstack(parts[::-1])],
         "exchange sine and cosine; the sine comes first": _pairs(z.real, z.imag),
         "the exponent is -2i / dim": [_encoding(positions, dim, e) for e in (-1, -4, 2, 1)],
-        "a pair has one speed; yours has two": _pairs(all_.imag[:, ::2], all_.real[:, 1::2]),
+        "a pair has one speed": [_pairs(w.imag[:, ::2], w.real[:, 1::2]) for w in every],
         "i counts from 0, so that the first clock has speed 1": _pairs(late.imag, late.real),
         "a clock has a sine and a cosine; one half is missing": parts,
     }
@@ -141,6 +141,7 @@ def add_positions(x: Tensor, table: Tensor) -> Table:
         "token n gets row n": [x + table[-n:], x + table[1 : n + 1], x + table[0]],
         "add the rows; you subtract them": [x - rows, rows - x],
         "these are the rows alone; add them to x": [rows[0], rows],
+        "convert the rows to x.dtype, not always to half": [x + rows.half(), (x + rows).half()],
         "add the rows instead of appending them": torch.cat([x, rows], -1),
     }
 
@@ -162,7 +163,7 @@ def my_grid(height: int, width: int, dim: int) -> Table:
     }
 
 
-@exercise(lambda: [(_encoding(n, d),) for n, d in ((8, 24), (15, 40), (5, 34))])
+@exercise(lambda: [(_encoding(8, 24),), (_encoding(15, 40),), (0.4 * torch.rand(5, 34) ** 3,)])
 def my_moving_entries(encodings: Tensor) -> Table:
     """how many entries move by more than 0.2"""
     e, ends = encodings, encodings[-1] - encodings[0]

@@ -71,7 +71,7 @@ CORPUS: Corpus = {
                 "k = torch.arange(dim)\n"
                 "        a = positions[:, None] * 10_000.0 ** (-k / dim)\n"
                 "        return torch.where(k % 2 == 0, a.sin(), a.cos())",
-                "yours has two",
+                "a pair has one speed",
             ),
             ("return pairs.flatten(1)", "return pairs", "the shape should be (7, 6)"),
             ("positions[:, None] * speeds", "positions * speeds", "raised RuntimeError"),
@@ -252,6 +252,7 @@ CORPUS: Corpus = {
             ("x.shape[1]", "x.shape[2]", "raised RuntimeError"),
             ("x.shape[1]", "len(x)", "raised RuntimeError"),
             (".to(x.dtype)", "", "convert the rows"),
+            (".to(x.dtype)", ".half()", "not always to half"),
             ("x + rows", "x - rows", "you subtract them"),
             ("x + rows", "x * rows", "one of your values is?"),
             ("x + rows", "rows", "add them to x"),
@@ -349,6 +350,7 @@ CORPUS: Corpus = {
             ("int(moves.sum())", "moves", "a number is wanted"),
             ("int(moves.sum())", "(high - low)[moves].sum()", "one of your values is?"),
             ("> 0.2", "> 0.5", "one of your values is?"),
+            ("high - low > 0.2", "encodings.diff(dim=0).abs().sum(0) > 0.2", "is right with"),
             ("high - low > 0.2", "low - high > 0.2", "every value is 0"),
             ("encodings.amin(0), encodings.amax(0)", "encodings.min(), encodings.max()", "value"),
             ("int(moves.sum())", "len(moves)", "?"),
