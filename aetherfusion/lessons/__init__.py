@@ -296,7 +296,8 @@ def _diagnosis(tried: list[_Trial]) -> str | None:
 def _diagnosis_of_parts(tried: list[_Trial]) -> str | None:
     names, said = list(tried[0].right), {}
     for one in tried:
-        if not isinstance(one.answer, (list, tuple, Tensor)) or len(one.answer) != len(names):
+        is_single = not isinstance(one.answer, (list, tuple)) and not getattr(one.answer, "ndim", 0)
+        if is_single or len(one.answer) != len(names):
             return f"{len(names)} results are wanted, ({', '.join(names)})"
         if all(part is None for part in one.answer):
             raise NotYet

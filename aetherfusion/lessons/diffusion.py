@@ -1,5 +1,6 @@
 """The checks of lesson 04, against Bayes' rule, closed forms and steps of Euler's method."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,25 +10,256 @@ from torch import Tensor
 from ..diffusion import COSINE, FLOW, NoisePath
 from . import NotYet, Student, Table, exercise
 
+ALONG = "your times run along the last axis; reshape t to (B, 1, ...)"
+
+
+def _wide(t: Tensor, x: Tensor) -> Tensor:
+    return t.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def _four(path: NoisePath, t: Tensor) -> list[Tensor]:
+    return [f(t) for f in (path.alpha, path.sigma, path.d_alpha, path.d_sigma)]
+
+
+def _cases() -> list[Any]:
+    """Both paths with two tensors (B, ...) and times (B,), B as long as the last axis."""
+    pairs = [torch.randn(2, *shape) for shape in ((3, 4, 3), (5, 5), (2, 1, 2))]
+    return [(p, *x, 0.1 + 0.8 * torch.rand(len(x[0]))) for x in pairs for p in (COSINE, FLOW)]
+
+
+def _squares(wrongs: dict[str, list[Tensor]]) -> dict[str, Any]:
+    return {words: [far.square().mean() for far in fars] for words, fars in wrongs.items()}
+
+
+@exercise(
+    lambda: [(torch.tanh, *torch.randn(2, *s), s[-1] / 10) for s in ((3, 4), (5, 2, 3), (2, 7))]
+)
+def denoising_loss(network: Any, images: Tensor, noise: Tensor, t: float) -> Table:
+    """the loss of finding the clean picture under the noise"""
+    xt, other = (1 - t) * images + t * noise, t * images + (1 - t) * noise
+    answer, far = network(xt), network(xt) - images
+    wrongs = {
+        "compare with the clean images": [answer - xt, answer - noise],
+        "the network must see the noisy images": [network(x) - images for x in (images, noise)],
+        "t = 0 is data; images have the factor 1 - t": [network(other) - images],
+        "the images fade too; multiply them by 1 - t": [network(images + t * noise) - images],
+        "the network is missing": [xt - images],
+        "take the mean of the squares": [far.numel() ** 0.5 * far, far.abs().sqrt()],
+    }
+    return far.square().mean(), _squares(wrongs)
+
+
+@exercise(_cases)
+def mix_and_velocity(path: NoisePath, x0: Tensor, noise: Tensor, t: Tensor) -> Table:
+    """the noisy picture and its velocity, on any path"""
+    time = _wide(t, x0)
+    (a, s, da, ds), (a_, s_, da_, ds_) = _four(path, time), _four(path, t)
+    xt, v = a * x0 + s * noise, da * x0 + ds * noise
+    return {"xt": xt, "v": v}, {
+        ALONG: {"xt": a_ * x0 + s_ * noise, "v": da_ * x0 + ds_ * noise},
+        "this is xt; the velocity has d_alpha and d_sigma": {"v": xt},
+        "you have exchanged the two results": {"xt": v, "v": xt},
+        "alpha belongs to x0": {"xt": a * noise + s * x0, "v": da * noise + ds * x0},
+        "1 - t and t are the straight path only": {"xt": (1 - time) * x0 + time * noise},
+        "noise - x0 is the velocity on the straight path only": {"v": noise - x0},
+        "add the second term": {"xt": a * x0 - s * noise, "v": da * x0 - ds * noise},
+    }
+
+
+@exercise(_cases)
+def split(path: NoisePath, xt: Tensor, v: Tensor, t: Tensor) -> Table:
+    """x0 and the noise, from where the picture is and how it moves"""
+
+    def by(time: Tensor, minus: int = 1, factor: Any = 1) -> dict[str, Tensor]:
+        a, s, da, ds = _four(path, time)
+        below = (a * ds - da * s) / factor
+        return {"x0": (ds * xt - minus * s * v) / below, "noise": (a * v - minus * da * xt) / below}
+
+    time = _wide(t, xt)
+    a, s, da, ds = _four(path, time)
+    right, d, plus = by(time), a * ds - da * s, a * ds + da * s
+    return right, {
+        ALONG: by(t),
+        "this holds on the straight path only": {"x0": xt - time * v, "noise": xt + (1 - time) * v},
+        "divide by the determinant": [by(time, 1, d), by(time, 1, d**2)],
+        "the determinant is a difference": by(time, 1, d / plus),
+        "return x0 first, then the noise": {"x0": right["noise"], "noise": right["x0"]},
+        "a sign above the line is wrong": by(time, -1),
+    }
+
+
+@exercise(lambda: [(0.01 + 0.04 * torch.rand(n),) for n in (9, 6, 14)])
+def ddpm_path(beta: Tensor) -> Table:
+    """alpha and sigma at every step of DDPM"""
+    bar, product, total = (1 - beta).log().cumsum(0).exp(), beta.cumprod(0), beta.cumsum(0)
+    right, *wrong = (
+        {"alpha": b.sqrt(), "sigma": (1 - b).sqrt()}
+        for b in (bar, 1 - beta, product, 1 - product, 1 - total, bar[-1:].expand_as(bar))
+    )
+    return right, {
+        "you have exchanged alpha and sigma": {"alpha": right["sigma"], "sigma": right["alpha"]},
+        "this is alpha-bar; take its root": {"alpha": bar},
+        "this is the variance of the noise; take its root": {"sigma": 1 - bar},
+        "the squares of alpha and sigma add up to 1": {"sigma": 1 - bar.sqrt()},
+        "this is one step; multiply all so far": [wrong[0], {"alpha": 1 - beta, "sigma": beta}],
+        "the product is over 1 - beta": wrong[1:3],
+        "multiply 1 - beta; do not add up the betas": wrong[3],
+        "every step has a product of its own (cumprod)": wrong[4],
+    }
+
 
 @exercise(
     lambda: [
-        (p, *torch.randn(2, n, 4, n), torch.rand(n)) for n in (3, 5, 2) for p in (COSINE, FLOW)
+        (torch.randn(b, k), torch.randn(b - 1, k), path, torch.tensor(0.8 / k))
+        for b, k, path in ((4, 2, COSINE), (3, 3, FLOW), (6, 2, FLOW))
     ]
 )
+def best_x0(xt: Tensor, points: Tensor, path: NoisePath, t: Tensor) -> Table:
+    """the best possible denoiser of a data set, and its weights"""
+    a, s = float(path.alpha(t)), float(path.sigma(t))
+    log_p = [torch.distributions.Normal(a * points, s).log_prob(x).sum(-1) for x in xt]
+    w, d = torch.stack(log_p).softmax(-1), torch.cdist(xt, a * points)
+    scores, plain = -((d / s) ** 2) / 2, torch.cdist(xt, points)
+
+    def by(w: Tensor) -> dict[str, Tensor]:
+        return {"x0_hat": w @ points, "w": w}
+
+    return by(w), {
+        "the centres are alpha * points": by((-((plain / s) ** 2) / 2).softmax(-1)),
+        "the minus sign in the exponent is missing": by((-scores).softmax(-1)),
+        "the 2 of 2 sigma^2 is missing": by((2 * scores).softmax(-1)),
+        "sigma is missing": [by((c * scores * s**2).softmax(-1)) for c in (1, 2)],
+        "square sigma": by((scores * s).softmax(-1)),
+        "square the distance": [by((-d / c).softmax(-1)) for c in (s, 2 * s, 2 * s**2)],
+        "the softmax must run over the points": by(scores.softmax(0)),
+        "take the mean of all points, weighted": by(torch.eye(len(points))[d.argmin(-1)]),
+        "take the mean of points, not of alpha * points": {"x0_hat": w @ (a * points)},
+        "the weights must sum to 1; use softmax": [by(scores.exp()), {"w": scores}],
+    }
+
+
+@exercise(_cases)
+def score(path: NoisePath, xt: Tensor, v: Tensor, t: Tensor) -> Table:
+    """the score, from the velocity"""
+    (x0, noise), time = path.split(xt, v, t), _wide(t, xt)
+    s = path.sigma(time)
+    return -noise / s, {
+        ALONG: -noise / path.sigma(t),
+        "divide the noise by sigma": [-noise, -noise * s],
+        "divide by sigma once; it is in the noise already": -noise / s**2,
+        "this is the noise; the score is -noise / sigma": noise,
+        "split v, and take the noise": [x / s for x in (x0, -x0, v, -v, xt, -xt)],
+        "use path.split; yours is the straight path": -(xt + (1 - time) * v) / s,
+        "divide by sigma, not by t": -noise / time,
+    }
+
+
+def _best(path: NoisePath, points: Tensor, xt: Tensor, t: Tensor) -> Tensor:
+    """The optimal velocity at xt (B, d) and t (B,), if the data are `points` (n, d)."""
+    a, s = path.alpha(t)[:, None], path.sigma(t)[:, None]
+    r = (xt[:, None] - a[..., None] * points).norm(dim=-1) / s  # (B, n)
+    return path.velocity_from_x0(xt, (-(r**2) / 2).softmax(1) @ points, t)
+
+
+def _loss(student: Student, path: NoisePath, x0: Tensor) -> Tensor:
+    """The student's loss for the optimal network."""
+    weight, times = torch.ones((), requires_grad=True), []
+
+    def net(xt: Tensor, t: Tensor) -> Tensor:
+        if not isinstance(t, Tensor) or t.shape != xt.shape[:1]:
+            raise NotYet("give the network one time for each example, a tensor of shape (B,)")
+        times.append(t)
+        v_hat = _best(path, x0.unique(dim=0), xt, t.clamp(1e-3, 1 - 1e-3))
+        if v_hat.square().mean() > 100:
+            raise NotYet("the network must see xt and the t of that mixture")
+        return weight * v_hat
+
+    loss = student(net, path, x0)
+    if not times:
+        raise NotYet("the loss must call net(xt, t)")
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+        raise NotYet("return the mean as a tensor with its gradient: no item, detach or no_grad")
+    if abs(times[0].mean() - 0.5) > 0.05 or abs(times[0].std() - 12**-0.5) > 0.04:
+        raise NotYet("draw a time for each example, evenly between 0 and 1, with torch.rand")
+    return loss
+
+
+def _points() -> list[Any]:
+    sizes = (FLOW, 3, 2), (COSINE, 5, 3), (FLOW, 4, 6)
+    return [(path, 1.5 * torch.randn(n, d)[torch.arange(3000) % n]) for path, n, d in sizes]
+
+
+@exercise(_points, run=_loss, tolerance=0.07)
+def training_loss(path: NoisePath, x0: Tensor) -> Table:
+    """a loss that is as small as possible for the best network, and not 0"""
+    points, t = x0.unique(dim=0), torch.rand(len(x0)).clamp(1e-3, 1 - 1e-3)
+    noise, fresh, even = torch.randn_like(x0), torch.randn_like(x0), torch.rand_like(x0)
+    xt, v = path.mix(x0, noise, t), path.velocity(x0, noise, t)
+    a, b, d = (_best(path, points, x, t) for x in (xt, x0, path.mix(x0, even, t)))
+    wrongs = {
+        "the target is v": [a - noise, a - x0, a - xt],
+        "the sign of the target is wrong": [a + v],
+        "xt and v must hold the same noise": [a - path.velocity(x0, fresh, t)],
+        "draw the noise with randn": [d - path.velocity(x0, even, t)],
+        "the network must see xt": [b - v],
+        "take the mean, not the sum": [(a - v) * n**0.5 for n in (x0.numel(), x0[0].numel())],
+    }
+    return (a - v).square().mean(), _squares(wrongs) | {"square it": (a - v).abs().mean()}
+
+
+@exercise(lambda: [(_velocity, lambda x, t: 1 - _velocity(x, t), *case) for case in _cases()])
+def loss_floor_left(net: Any, best: Any, path: Any, x0: Tensor, noise: Tensor, t: Tensor) -> Table:
+    """the loss, the floor, and what is left between them"""
+    v, (a, b) = path.velocity(x0, noise, t), (f(path.mix(x0, noise, t), t) for f in (net, best))
+    fars = {"loss": a - v, "floor": b - v, "left": a - b}
+    right = {name: far.square().mean() for name, far in fars.items()}
+    loss, floor, left = right.values()
+    return right, {
+        "compare the two networks; loss - floor is this only on average": {"left": loss - floor},
+        "you have exchanged left and floor": {"floor": left, "left": floor},
+        "you have exchanged loss and floor": {"loss": floor, "floor": loss},
+        "square the differences": {name: far.abs().mean() for name, far in fars.items()},
+    }
+
+
+def _parts(student: Student, num: int) -> Tensor:
+    """In which of `num` equally likely parts the times are, in order of size."""
+    t, again = student(num), student(num)
+    if not isinstance(t, Tensor) or t.shape != (num,):
+        raise NotYet("a tensor of times is wanted, of shape (num,)")
+    order, t = t.sort().values, t.double()
+    known = {"a normal number; the sigmoid is missing": torch.special.ndtr(t)}
+    for words, u in (known | {"u; make it a normal number with ndtri, then a time": t}).items():
+        if torch.equal((u * num).long().sort().values, torch.arange(num)):
+            raise NotYet(f"this is {words}")
+    if torch.allclose(order, again.sort().values):
+        raise NotYet("two calls give the same times; draw at random within each part")
+    if torch.equal(t, order) or torch.equal(t.flip(0), order):
+        raise NotYet("the times are in order; shuffle them, with randperm")
+    parts = (torch.special.ndtr(torch.logit(t)) * num).long().sort().values
+    if not torch.equal(parts, torch.arange(num)):
+        raise NotYet("some of the num equally likely parts hold no time, and others several")
+    return parts
+
+
+@exercise(lambda: [(n,) for n in (7, 16, 33)], run=_parts)
+def stratified_times(num: int) -> Table:
+    """logit-normal times, one in each of num equally likely parts"""
+    return torch.arange(num), {}
+
+
+@exercise(_cases)
 def velocity_from_noise(path: NoisePath, xt: Tensor, noise_hat: Tensor, t: Tensor) -> Table:
     """the velocity that a predicted noise means, on both paths"""
-    time = t.reshape(-1, *[1] * (xt.ndim - 1))
-    alpha, slope, noise = path.alpha(time), path.d_alpha(time), path.d_sigma(time) * noise_hat
-    x0 = (xt - path.sigma(time) * noise_hat) / alpha
+    alpha, sigma, slope, d_sigma = _four(path, _wide(t, xt))
+    x0, noise = (xt - sigma * noise_hat) / alpha, d_sigma * noise_hat
     flat = (xt - path.sigma(t) * noise_hat) / path.alpha(t)
     last = [path.d_alpha(t) * flat + path.d_sigma(t) * noise_hat, path.velocity(flat, noise_hat, t)]
-    undivided = [slope * alpha / other * x0 + noise for other in (1, path.sigma(time))]
     return slope * x0 + noise, {
         "you used xt in place of x0; take the noise out of it first": slope * xt + noise,
-        "xt - sigma * noise is alpha * x0; divide it by alpha": undivided,
-        "your times run along the last axis; reshape t to (B, 1, ...)": last,
-        "that is x0; the velocity follows from it and the noise": x0,
+        "divide it by alpha": [slope * alpha / c * x0 + noise for c in (1, sigma)],
+        ALONG: last,
+        "this is x0; the velocity follows from it and the noise": x0,
         "noise - x0 is the velocity on the straight path only": noise_hat - x0,
     }
 
@@ -38,12 +270,12 @@ def two_points_x0(xt: Tensor, alpha: float, sigma: float) -> Table:
     plus, minus = (torch.exp(-((xt - x) ** 2) / (2 * sigma**2)) for x in (alpha, -alpha))
     twos = [torch.tanh(factor * alpha * xt / sigma**2) for factor in (0.5, 2)]
     return (plus - minus) / (plus + minus), {
-        "that is the nearer point; take the mean of both, weighted": xt.sign(),
+        "this is the nearer point; take the mean of both, weighted": xt.sign(),
         "alpha is missing; the points stand at -alpha and alpha": torch.tanh(xt / sigma**2),
         "sigma is not squared": torch.tanh(alpha * xt / sigma),
         "the factor of 2 in the exponent is missing, or there twice": twos,
         "you rescaled xt, but the noise is still in it": [xt / alpha, (xt / alpha).clamp(-1, 1)],
-        "that is the probability of 1; take the mean of -1 and 1": plus / (plus + minus),
+        "this is the probability of 1; take the mean of -1 and 1": plus / (plus + minus),
     }
 
 
@@ -88,4 +320,25 @@ def euler(velocity: Any, noise: Tensor, num_steps: int) -> Table:
         "generation begins at t = 1 and ends at t = 0; your times rise": rising,
         "v points towards noise; subtract it": walk(1, 1),
         "use the velocity where a step begins": [walk(1 - n / num_steps) for n in (1, 0.5)],
+    }
+
+
+@exercise(
+    lambda: [(_velocity, torch.randn(n), steps) for n, steps in ((5, 9), (3, 14), (8, 6))],
+    tolerance=2e-3,
+)
+def log_density(velocity: Any, x: Tensor, num_steps: int) -> Table:
+    """the logarithm of the density, by the change of volume along the path"""
+    y, total, half = x, torch.zeros(len(x)), math.log(2 * math.pi) / 2
+    for i in range(num_steps):
+        total = total + torch.cos(y + 2 * i / num_steps) / num_steps  # the slope of `_velocity`
+        y = y + torch.sin(y + 2 * i / num_steps) / num_steps
+    end = -(y**2) / 2 - half
+    return end + total, {
+        "the density changes with the volume; add up dv/dx": end,
+        "dv/dx has the wrong sign": end - total,
+        "divide dv/dx by the number of steps too": end + num_steps * total,
+        "the constant of the normal density is wrong": [end + total + c * half for c in (1, -1)],
+        "take the normal density where the walk ends": total - x**2 / 2 - half,
+        "add the normal density at the end of the walk": [total, -total],
     }
