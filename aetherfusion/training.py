@@ -155,8 +155,7 @@ def training_steps(
     net, device = prepare(model, optimizer, compile)
     dtype, model = training_dtype(device, precision), unwrapped(model)
     model.sampling = recommended_sampling(0, getattr(model, "sampling", None))  # type: ignore
-    average = averaged_copy(model)
-    scaler = GradScaler(device.type, enabled=dtype is torch.float16)
+    average, scaler = averaged_copy(model), GradScaler(device.type, enabled=dtype is torch.float16)
     history = History() if history is None else history
     rates = [group["lr"] for group in optimizer.param_groups]
     steps_per_epoch = math.ceil(len(trainloader) / accumulate)
