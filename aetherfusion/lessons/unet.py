@@ -1,23 +1,203 @@
 """The checks of lesson 03, against torch's functions and measured receptive fields."""
 
+import copy
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn, randn
+from torch.utils.flop_counter import FlopCounterMode
 
+from ..attention import TransformerBlock
+from ..unet import ResidualBlock, UNetWithAttention
 from . import Table, exercise
 
 
-@exercise(lambda: [torch.randn(1, *shape) for shape in ((3, 5, 6, 10), (2, 1, 8, 4), (1, 7, 2, 6))])
+def _edited(code: str, mistakes: dict[str, Any], **names: Any) -> Table:
+    """The `out` of a code, and of the same with mistakes: texts in it and new ones, or several."""
+
+    def out(edits: tuple[str, ...] = ()) -> Any:
+        text = code
+        for old, new in zip(edits[::2], edits[1::2], strict=True):
+            text = text.replace(old, new)
+        exec(text, scope := {"F": F, "torch": torch, **names})
+        return scope["out"]
+
+    return out(), {w: [*map(out, e if isinstance(e, list) else [e])] for w, e in mistakes.items()}
+
+
+def _stirred(module: nn.Module) -> nn.Module:
+    for parameter in module.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return module
+
+
+@exercise(lambda: [(randn(h, w), randn(3, 3)) for h, w in ((4, 6), (5, 3), (2, 7))])
+def convolve(picture: Tensor, kernel: Tensor) -> Table:
+    """your feature map equals that of F.conv2d"""
+    code, pad = "p = F.pad(a, (1, 1, 1, 1)); out = F.conv2d(p, k)[0, 0]", "(1, 1, 1, 1)"
+    product = "(F.unfold(p, 3)[0].T.view(-1, 3, 3) @ k[0, 0]).sum((1, 2)).view(a.shape[2:])"
+    modes, off = ("'circular'", "'replicate'", "'constant', 1"), ("(0, 2, 0, 2)", "(2, 0, 2, 0)")
+    return _edited(code, {
+        "do not flip the kernel; its upper left weight belongs to the upper left pixel": [
+            (" k)", f" k.flip({axes}))") for axes in ("2, 3", "2", "3")],
+        "rows and columns of the kernel are exchanged": (" k)", " k.mT)"),
+        "the border is missing; put zeros around the picture first": (
+            "[0, 0]", "[0, 0]; out[[0, -1]] = 0; out[:, [0, -1]] = 0"),
+        "outside the picture there are zeros": [(pad, f"{pad}, {mode}") for mode in modes],
+        "the window is off by one; its middle is the pixel itself": [(pad, new) for new in off],
+        "multiply number by number; `@` is a matrix product": ("F.conv2d(p, k)[0, 0]", product),
+    }, a=picture[None, None], k=kernel[None, None])  # fmt: skip
+
+
+@exercise(lambda: [randn(1, *shape) for shape in ((3, 5, 6, 10), (2, 1, 8, 4), (1, 7, 2, 6))])
 def fold_pixels(x: Tensor) -> Table:
     """folding by hand equals F.pixel_unshuffle"""
     right, (b, c, h, w) = F.pixel_unshuffle(x, 2), x.shape
     squares = x.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4)
+    quarters = x.reshape(b, c, 2, h // 2, 2, w // 2).transpose(3, 4)
     return right, {
         "a reshape alone moves no number; permute the axes first": x.reshape(right.shape),
         "the channels change fastest; keep the four of one together": squares.flatten(1, 3),
         "read each square row by row": squares.permute(0, 3, 2, 1, 4, 5).flatten(1, 3),
+        "these are quarters of the picture; split H into (H / 2, 2)": quarters.flatten(1, 3),
+    }
+
+
+@exercise(lambda: [(randn(b, 4 * c, h, 7 - h),) for b, c, h in ((3, 5, 3), (2, 1, 5), (1, 3, 2))])
+def unfold_pixels(x: Tensor) -> Table:
+    """unfolding by hand equals F.pixel_shuffle"""
+    right, (b, c, h, w) = F.pixel_shuffle(x, 2), x.shape
+    squares = x.reshape(b, c // 4, 2, 2, h, w)  # then (B, channels, row, column, H, W)
+    others = x.reshape(b, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2)
+    orders = ((4, 3, 5, 2), (2, 4, 3, 5), (3, 4, 2, 5), (4, 2, 3, 5), (2, 4, 5, 3))
+    wrong = [squares.permute(0, 1, *order).reshape(right.shape) for order in orders]
+    return right, {
+        "a reshape alone moves no number; permute the axes first": x.reshape(right.shape),
+        "split the channels into (channels, 2, 2), in this order": others.reshape(right.shape),
+        "the first 2 is the row inside a square, the second the column": wrong[0],
+        "put each 2 behind the axis it belongs to: (H, 2, W, 2)": wrong[1:],
+    }
+
+
+@exercise(lambda: [(randn(6 - f, c, f, 2 * c), nn.Conv2d(c, f, 3, padding=1), nn.Conv2d(f, f, 1),
+                    nn.Conv2d(2 * f, c, 1)) for c, f in ((3, 5), (1, 2), (4, 3))])  # fmt: skip
+def through_unet(x: Tensor, encode: Any, small: Any, decode: Any) -> Table:
+    """both routes reach the decoder"""
+    code = "s = encode(x); h = small(s); out = decode(torch.cat([h, s], 1))"
+    return _edited(code, {
+        "first the channels from small, then the skip": ("[h, s]", "[s, h]"),
+        "the route through small is missing": [("[h", "[s"), ("[h", "[0 * h")],
+        "the skip is missing; it is the output of encode": [("s]", "h]"), ("s]", "0 * h]")],
+        "decode is missing": [("decode", ""), ("decode", "", "[h, s]", "[s, h]")],
+        "use small once, on the output of encode": [
+            ("small(s)", "small(small(s))"), ("h, s]", "small(h), h]")],
+    }, x=x, encode=encode, small=small, decode=decode)  # fmt: skip
+
+
+@exercise(lambda: [(nn.Linear(d, 2), randn(7, d), randn(7, 2), n, lr)
+                   for d, n, lr in ((3, 5, 0.1), (5, 7, 0.3), (6, 4, 0.2))])  # fmt: skip
+def overfit(network: Any, x: Tensor, target: Tensor, steps: int, lr: float) -> Table:
+    """your losses are those of a correct loop"""
+    make, zero, back = "o = torch.optim.AdamW(n.parameters(), lr)", "o.zero_grad()", "l.backward()"
+    loop = f"l = F.mse_loss(n(x), y); {zero}; {back}; o.step(); out.append(l.item())"
+    code = f"n, out = new(), []; {make}\nfor _ in steps: {loop}\nout = torch.tensor(out)"
+    return _edited(code, {
+        "the gradients of all steps add up; call zero_grad() in each": (zero, "0"),
+        "the weights never change; the order is zero_grad(), backward(), step()": ("o.step()", "0"),
+        "take the loss from before the step": ("l.item()", "F.mse_loss(n(x), y).item()"),
+        "an optimizer made anew in each step forgets its averages": ("l = ", f"{make}; l = "),
+        "use the mean squared error": [(" y)", " y, reduction='sum')"), ("mse_loss", "l1_loss")],
+        "use AdamW with the learning rate lr": [
+            (", lr)", ")"), (", lr)", ", 0.01)"), ("AdamW", "SGD"), ("AdamW", "Adam")],
+    }, new=lambda: copy.deepcopy(network), x=x, y=target, steps=range(steps), lr=lr)  # fmt: skip
+
+
+@exercise(lambda: [(_stirred(ResidualBlock(i, o, condition_dim=c)), randn(b, i, o, c), randn(b, c))
+                   for b, i, o, c in ((3, 5, 5, 4), (2, 3, 6, 7), (4, 4, 2, 3))])  # fmt: skip
+def residual_forward(block: Any, x: Tensor, condition: Tensor) -> Table:
+    """features, condition and input meet as in ResidualBlock"""
+    code = """h = m.norm2(m.conv1(F.silu(m.norm1(x))))
+scale, shift = m.modulation(F.silu(c))[..., None, None].chunk(2, 1)
+h = h * (1 + scale) + shift; out = m.skip(x) + m.conv2(F.silu(h))"""
+    first, both = "F.silu(m.norm1(x))", " * (1 + scale)"
+    return _edited(code, {
+        "the input is missing; add block.skip(x) at the end": ("m.skip(x) + ", ""),
+        "a scale of 0 should leave h unchanged": ("1 + scale", "scale"),
+        "the first half is the scale, the second the shift": ("scale, shift", "shift, scale"),
+        "use the scale and the shift": [("+ shift", ""), (both, ""), (f"{both} + shift", "")],
+        "SiLU is missing in front of the modulation": ("F.silu(c)", "c"),
+        "SiLU is missing in front of a convolution": [
+            (first, "m.norm1(x)"), ("F.silu(h)", "h"), (first, "m.norm1(x)", "F.silu(h)", "h")],
+        "norm1 comes before SiLU, norm2 before scale and shift": [
+            ("m.norm1(x)", "x"), ("m.norm2", ""), (first, "m.norm1(F.silu(x))"),
+            ("m.norm2", "", "silu(h)", "silu(m.norm2(h))")],
+    }, m=block, x=x, c=condition)  # fmt: skip
+
+
+@exercise(lambda: [(_stirred(UNetWithAttention(c, c, 16 * d, 2, condition_dim=5 - b, depth=d + 1)),
+                    randn(b, c, 4 * h, 8 * d), randn(b, 5 - b), randn(h * 2 * d, 24 * d))
+                   for b, c, h, d in ((3, 2, 3, 2), (2, 3, 5, 1), (1, 1, 2, 3))])  # fmt: skip
+def unet_forward(net: Any, x: Tensor, condition: Tensor, places: Tensor) -> Table:
+    """down, through the blocks, up, with the skip across"""
+    code = """s = m.encode(m.fold(x), c); h = m.down(s); t = h.flatten(2).mT + p
+for block in m.blocks: t = block(t, c)
+u = m.up(t.mT.unflatten(2, h.shape[2:])); h = m.decode(torch.cat([u, s], 1), c)
+out = m.unfold(F.silu(m.norm(h)))"""
+    back, end = "t.mT.unflatten(2, h.shape[2:])", "F.silu(m.norm(h))"
+    cut = "h.flatten(2).mT", "h.reshape(len(h), -1, h.shape[1])"
+    return _edited(code, {
+        "add places to the tokens": ("+ p", ""), "the blocks are missing": ("m.blocks", "[]"),
+        "add places once, before the first block": [
+            ("+ p", "", "block(t", "block(t + p"), ("block(t", "block(t + p")],
+        "first the channels from up, then the skip": ("[u, s]", "[s, u]"),
+        "the skip is the output of encode": [
+            ("[u, s]", "[u, m.fold(x)]"), ("m.encode(m.fold(x), c)", "m.fold(x)")],
+        "each block works on the tokens of the one before": [
+            ("m.blocks", "m.blocks[:1]"), ("m.blocks", "m.blocks[-1:]")],
+        "reshape scrambles the tokens; an axis has to move": [
+            cut, (back, "t.reshape(h.shape)"), (*cut, back, "t.reshape(h.shape)")],
+        "height and width are exchanged": (back, "t.mT.unflatten(2, h.mT.shape[2:]).mT"),
+        "norm, then SiLU, come before unfold": [
+            (end, wrong) for wrong in ("h", "F.silu(h)", "m.norm(h)", "m.norm(F.silu(h))")],
+    }, m=net, x=x, c=condition, p=places)  # fmt: skip
+
+
+@exercise(lambda: [(nn.Conv2d(c, 4, 3, padding=1), randn(1, c, h, w), i, j) for c, h, w, i, j in
+                   ((3, 5, 7, 1, 4), (2, 6, 4, 3, 0), (5, 8, 5, 0, 2))])  # fmt: skip
+def influence_on(network: Any, image: Tensor, row: int, column: int) -> Table:
+    """the influence of every pixel on the one in row and column"""
+    code = "x = image.clone().requires_grad_(); y = net(x)[0, :, i, j].sum()\n"
+    code += "g = torch.autograd.grad(y, x)[0][0]; out = g.abs().sum(0)"
+    pixels = ("j % x.shape[2], i % x.shape[3]", "x.shape[2] // 2, x.shape[3] // 2", "0, 0")
+    return _edited(code, {
+        "absolute values come first, else the channels cancel": [
+            ("abs().", ""), ("abs().sum(0)", "sum(0).abs()")],
+        "add up the channels of the gradient": [(".abs().sum(0)", ""), *(
+            (".sum(0)", new) for new in ("", "[None]", "[0]", ".mean(0)", ".amax(0)"))],
+        "take absolute values": [("abs()", "square()"), ("abs().sum(0)", "norm(dim=0)")],
+        "this is the influence on the whole output; take one pixel": (", :, i, j", ""),
+        "add up the channels of the output": [(", :, i", ", 0, i"), ("j].sum", "j].mean")],
+        "this is another pixel; check row and column": [("i, j]", f"{p}]") for p in pixels],
+    }, net=network, image=image, i=row, j=column)  # fmt: skip
+
+
+@exercise(lambda: [(10, 24), (7, 40), (33, 16)])
+def block_flops(N: int, D: int) -> Table:
+    """your sum is what torch counts"""
+    with FlopCounterMode(display=False) as counter:
+        TransformerBlock(D, 2)(torch.zeros(1, N, D))
+    right, one, pairs = counter.get_total_flops(), 2 * N * D * D, 2 * N * N * D
+    return right, {
+        "count an addition with each multiplication": right // 2,
+        "the pairs need scores and means; half of it is missing": right - pairs,
+        "the linear maps work on each of the N tokens": 12 * one // N + 2 * pairs,
+        "the pairs are missing: the scores, and the weighted means": right - 2 * pairs,
+        "each pair costs D multiplications and D additions": [12 * one + n * N * N for n in (2, 4)],
+        "the MLP has two maps, each four times as large": [right - i * one for i in (8, 4, 6, -24)],
+        "queries, keys, values and output have a map each": [right - i * one for i in (1, 2, 3)],
     }
 
 
@@ -33,10 +213,13 @@ def pixels_seen(before: int, after: int) -> Table:
         "Downsample itself sees a square of 2 x 2, not one pixel": 1 + 2 * before + 4 * after,
         "a convolution before the halving counts single pixels": 2 * (1 + 2 * after + 2 * before),
         "the halving doubles what comes after it": 2 * (1 + 2 * before) + 2 * after,
-    }
+        "a 3 x 3 convolution adds a pixel, or a cell, on either side": [
+            2 + n * after + m * before for n, m in ((2, 2), (2, 1), (4, 1))],
+        "windows overlap; the widths add up": [2 * 3**after + n * before for n in (1, 2)],
+    }  # fmt: skip
 
 
-@exercise(lambda: [(torch.randn(6 - h, h * w, 3), h, w) for h, w in ((3, 5), (4, 2), (2, 6))])
+@exercise(lambda: [(randn(6 - h, h * w, 3), h, w) for h, w in ((3, 5), (4, 2), (2, 6))])
 def tokens_to_map(tokens: Tensor, height: int, width: int) -> Table:
     """every token is back in its cell"""
     right = torch.stack(tokens.split(width, 1), 1).movedim(-1, 1)  # (B, D, height, width)
@@ -48,19 +231,62 @@ def tokens_to_map(tokens: Tensor, height: int, width: int) -> Table:
     }
 
 
-@exercise(lambda: [(*torch.randn(2, 7 - c, c, 3, c), torch.randn(7 - c, 3 * c)) for c in (5, 1, 4)])
+@exercise(lambda: [(*randn(2, 7 - c, c, 3, c), randn(7 - c, 3 * c)) for c in (5, 1, 4)])
 def gated_update(x: Tensor, h: Tensor, steering: Tensor) -> Table:
     """a block with a gate; with steering at zero it is the identity"""
-    scale, shift, gate = three = steering[:, :, None, None].chunk(3, dim=1)
-    right, *mixed = (x + g * (h * (1 + f) + s) for f, s, g in itertools.permutations(three))
-    gated = [right - x + gate * x, x + gate * h * (1 + scale) + shift]
-    return right, {
-        "a scale of 0 should leave h unchanged": x + gate * (h * scale + shift),
-        "the gate is missing": x + h * (1 + scale) + shift,
-        "x is missing; the update is added to it": right - x,
-        "a gate of 0 should close; do not add 1 to it": right + h * (1 + scale) + shift,
-        "scale, shift and gate are mixed up; they come in this order": mixed,
-        "the gate multiplies the update, all of it and nothing else": gated,
-        "the shift is missing": x + gate * h * (1 + scale),
-        "the shift is scaled too; scale h, then shift": x + gate * (h + shift) * (1 + scale),
+    code = "a, b, g = s[..., None, None].chunk(3, 1); out = x + g * (h * (1 + a) + b)"
+    orders = [" ".join(order) for order in itertools.permutations(("a,", "b,", "g,"))][1:]
+    return _edited(code, {
+        "a scale of 0 should leave h unchanged": ("(1 + a)", "a"),
+        "the gate is missing": ("g * ", ""), "the shift is missing": (" + b", ""),
+        "x is missing; the update is added to it": ("x + ", ""),
+        "a gate of 0 should close; do not add 1 to it": ("+ g", "+ (1 + g)"),
+        "scale, shift and gate come in this order": [("a, b, g", f"{o[:-1]}") for o in orders],
+        "the gate multiplies the update, all of it and nothing else": [
+            ("x + g * (", "g * (x + "), ("(h * (1 + a) + b)", "h * (1 + a) + b")],
+        "the shift is scaled too; scale h, then shift": ("(h * (1 + a) + b)", "(h + b) * (1 + a)"),
+    }, x=x, h=h, s=steering)  # fmt: skip
+
+
+@exercise(lambda: [
+    (SimpleNamespace(time_embedding=nn.Sequential(nn.Unflatten(0, (-1, 1)), nn.Linear(1, b + 2)),
+                     label_embedding=nn.Embedding(k + 1, b + 2), null_label=k,
+                     unet=lambda x, c: x * c.cos().mean(1)[:, None, None, None]),
+     randn(b, 2, b, 3), torch.rand(b), labels)
+    for b, k, labels in ((3, 4, None), (5, 6, torch.arange(5)), (2, 7, None))])  # fmt: skip
+def model_forward(model: Any, xt: Tensor, t: Tensor, labels: Tensor | None) -> Table:
+    """time and label steer the U-Net; without labels it is the null label"""
+    time, label = "m.time_embedding(t)", "m.label_embedding(given)"
+    code = "null = torch.full((len(x),), m.null_label); given = null if none else labels\n"
+    return _edited(f"{code}out = m.unet(x, {time} + {label})", {
+        "the label is missing": (f"+ {label}", ""), "the time is missing": (f"{time} +", ""),
+        "without labels use model.null_label": [
+            ("m.null_label", n) for n in ("0", "1", "m.null_label - 1")],
+        "without labels, the null label is added too": (label, f"{label} * (not none)"),
+        "the labels that are given are not used": ("null if none else labels", "null"),
+        "add the two vectors": [
+            (f"{time} +", f"{time} *"), (f"{time} + {label}", f"torch.cat([{time}, {label}], 1)")],
+        "return the output of model.unet": ("m.unet(x, ", "("),
+    }, m=model, x=xt, t=t, labels=labels, none=labels is None)  # fmt: skip
+
+
+@exercise(lambda: [(
+    [_stirred(nn.Conv2d(3, 3, k, padding="same", dilation=gap) if k else nn.LayerNorm(11)).double()
+     for k, gap in kinds], randn(1, 3, height, 11).double()) for height, kinds in (
+        (9, ((3, 1), (1, 1), (3, 2), (5, 1), (5, 1))), (6, ((1, 1), (3, 1))),
+        (8, ((3, 1), (0, 0), (3, 1))))])  # fmt: skip
+def find_leak(layers: Any, image: Tensor) -> Table:
+    """the first layer that sees beyond its window is found"""
+    row, column = (n // 2 for n in image.shape[2:])
+    near, other = (..., *(slice(i - 1, i + 2) for i in (row, column))), torch.randn_like(image)
+    other[near] = image[near]
+    outs = [[layer(x)[0, :, row, column] for x in (image, other)] for layer in layers]
+    leaks = [i for i, (a, b) in enumerate(outs) if not torch.allclose(a, b)]
+    wide = [i for i in leaks if getattr(layers[i], "dilation", (1, 1)) == (1, 1)]
+    first, last = (leaks or [-1])[0], (leaks or [-1])[-1]
+    return first, {
+        "a window with gaps also sees nine pixels; look where they are": (wide or [-1])[0],
+        "this is the last layer that sees too much; return the first": last,
+        "return -1 if no layer sees too much": [first if leaks else i for i in (0, len(layers))],
+        "return the index, counted from 0": first + 1 if leaks else -1,
     }
