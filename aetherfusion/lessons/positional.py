@@ -108,7 +108,7 @@ def _kept(student: Student, d_model: int, max_len: int) -> Tensor:
         raise NotYet("no buffer is named `encoding`, and nothing else moves with the module")
     if "encoding" in module.state_dict():
         raise NotYet("the table would be saved with the weights; add persistent=False")
-    return module.encoding
+    return module.encoding  # type: ignore[return-value]
 
 
 @exercise(lambda: [(6, 9), (10, 4), (8, 13)], run=_kept)
@@ -293,7 +293,7 @@ def rotate_grid(x: Tensor, height: int, width: int) -> Table:
         "both halves turn by the same axis": [(row, row), (column, column)],
         "this turns the other way; look at the minus": [(row.conj(), column.conj())],
     }
-    results = {k: [_rotated(x, torch.hstack(z)) for z in waves] for k, waves in wrong.items()}
+    results = {k: [_rotated(x, torch.hstack(z)) for z in waves] for k, waves in wrong.items()}  # type: ignore[attr-defined]
     added = torch.hstack([_encoding(r, d // 2), _encoding(c, d // 2)])
     results["turn x instead of adding the encodings"] = [x + added]
     return _rotated(x, torch.hstack([row, column])), results

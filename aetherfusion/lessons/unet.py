@@ -279,7 +279,7 @@ def find_leak(layers: Any, image: Tensor) -> Table:
     """the first layer that sees beyond its window is found"""
     row, column = (n // 2 for n in image.shape[2:])
     near, other = (..., *(slice(i - 1, i + 2) for i in (row, column))), torch.randn_like(image)
-    other[near] = image[near]
+    other[near] = image[near]  # type: ignore[index]
     outs = [[layer(x)[0, :, row, column] for x in (image, other)] for layer in layers]
     leaks = [i for i, (a, b) in enumerate(outs) if not torch.allclose(a, b)]
     wide = [i for i in leaks if getattr(layers[i], "dilation", (1, 1)) == (1, 1)]
