@@ -61,7 +61,7 @@ def test_ours_and_the_one_shot_run_and_make_a_table(
     check(ours, 1.0)
     # The number of steps was chosen well: little of the budget is left.
     assert float(ours["cpu_seconds"]) > 0.6
-    assert ours["evaluations"] == 14 + 8  # eight steps are guided: with the label, and without
+    assert ours["evaluations"] == 14 + 9  # nine steps are guided: with the label, and without
     one_shot = ran("one-shot", data, tmp_path, 1.0, embedding_dim=16)
     check(one_shot, 1.0)
     assert one_shot["evaluations"] == 1

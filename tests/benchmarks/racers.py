@@ -96,7 +96,7 @@ def aetherfusion(data: ImageTensors, **sizes: Any) -> Racer:
         learn=learn,
         sample=sample,
         setup="all defaults: `recommended_optimizer`, the loop under `train`",
-        sampler="DPM-Solver++(2M), 14 even steps, guidance 3.5 between the times 0.1 and 0.65",
+        sampler="DPM-Solver++(2M), 14 even steps, guidance 3.5 between the times 0.1 and 0.75",
     )
 
 

@@ -2,7 +2,7 @@
 
 A `Setup` says how to train once. `ladder()` begins with what a first diffusion model often is and
 changes one thing at a time until it is the package's own recipe; `BRANCHES` changes one thing of
-the last rung but one, which decays over the last 30 % of its steps.
+the last rung but one, which decays over the last 30 % of its steps, or of "the recipe" itself.
 """
 
 from collections.abc import Callable
@@ -229,7 +229,7 @@ BRANCHES: dict[str, Setup] = {
     "the recipe with 1 block": Setup(sizes={"depth": 1}),
     "the recipe with 2 blocks": Setup(sizes={"depth": 2}),
     "the recipe with 3 blocks": Setup(sizes={"depth": 3}),
-    "the recipe with 2 blocks, embedding_dim 96": Setup(sizes={"depth": 2, "embedding_dim": 96}),
+    "the recipe with 2 blocks of embedding_dim 96": Setup(sizes={"depth": 2, "embedding_dim": 96}),
     "the recipe with 2 blocks, batch 32": Setup(sizes={"depth": 2}, batch_size=32),
     "the recipe with 2 blocks, at 6e-3": Setup(sizes={"depth": 2}, optimizer=_lr(6e-3)),
     "8 blocks": _but(sizes={"depth": 8}),
