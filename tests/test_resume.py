@@ -434,6 +434,18 @@ def test_a_broken_record_is_written_again(tmp_path: Path, content: str) -> None:
     assert before["total_steps"] == planned_run(tmp_path)["total_steps"] == 8
 
 
+def another_process_is_kept_out(folder: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from tiny import run\nrun(checkpoint_dir=sys.argv[1])"
+    )
+    second = subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(Path(__file__).parent)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert f"is in use by process {os.getpid()} on" in second.stderr
+
+
 def test_one_run_in_a_folder_at_a_time(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Affine()
@@ -443,15 +455,7 @@ def test_one_run_in_a_folder_at_a_time(tmp_path: Path) -> None:
         precision="no", checkpoint_dir=tmp_path,
     )  # fmt: skip
     next(steps)
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from tiny import run\nrun(checkpoint_dir=sys.argv[1])"
-    )
-    second = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert f"is in use by process {os.getpid()} on" in second.stderr
+    another_process_is_kept_out(tmp_path)
     # In one process the later run takes over: a notebook's cell is run again after an error.
     run(model, checkpoint_dir=tmp_path)
     after = (tmp_path / STATE_FILE).read_bytes()
@@ -638,13 +642,5 @@ def test_a_run_that_is_begun_again_in_one_process_keeps_others_out(tmp_path: Pat
         both.append(training_steps(**options, checkpoint_dir=tmp_path))
         next(both[-1])
     both[0].close()
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from tiny import run\nrun(checkpoint_dir=sys.argv[1])"
-    )
-    second = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert f"is in use by process {os.getpid()} on" in second.stderr
+    another_process_is_kept_out(tmp_path)
     assert [step.step for step in both[1]] == list(range(2, 9)) and state_in(tmp_path)["done"] == 8

@@ -26,11 +26,11 @@ def midpoint_step(denoise: Any, x: Tensor, t: Tensor, t_next: Tensor) -> Table:
     walked = walk(middle, half)
     old_time = [x + walk(middle, t), x + walked * half / t]
     return x + walked, {
-        "this is one step of Euler; evaluate the velocity half-way": landed,
+        "this is one step of Euler; evaluate the velocity at the midpoint": landed,
         "take the whole step from x, not half of it": x + walked / 2,
         "go back to x for the whole step": [middle + walked, middle + walked / 2],
         "the second evaluation is at time (t + t_next) / 2": old_time,
-        "this is Heun's step; go half-way": x + (walk(x, t) + walk(landed, t_next)) / 2,
+        "this is Heun's step; stop at the midpoint": x + (walk(x, t) + walk(landed, t_next)) / 2,
         "the step is t_next - t, which is negative": x - walked,
         "the second evaluation is at x_half, not at x": x + walk(x, half),
     }
@@ -53,10 +53,10 @@ def images_seen(steps: int) -> Table:
 
 @exercise(lambda: [(*torch.randn(2, n), 1 / n, h) for n, h in ((5, 0.7), (3, 0.2), (8, torch.inf))])
 def foreseen(x0_hat: Tensor, x0_before: Tensor, h: float, h_before: float) -> Table:
-    """x0_hat half-way through the next step, exact wherever it moves on a straight line"""
+    """x0_hat at the midpoint of the next step, exact wherever it moves on a straight line"""
     change, ratio = x0_hat - x0_before, h / h_before
     return x0_hat + change * ratio / 2, {
-        "this is the value at the end of the step; go half-way": x0_hat + ratio * change,
+        "this is the value at the end of the step; take the midpoint": x0_hat + ratio * change,
         "the change grows by h / h_before": [x0_hat + change * f / 2 for f in (h_before / h, 1, h)],
         "the sign is wrong; it moves on, not back": x0_hat - change * ratio / 2,
         "start from the newer estimate, x0_hat": x0_before + change * ratio / 2,

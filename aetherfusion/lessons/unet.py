@@ -108,7 +108,7 @@ def overfit(network: Any, x: Tensor, target: Tensor, steps: int, lr: float) -> T
         "the gradients of all steps add up; call zero_grad() in each": (zero, "0"),
         "the weights never change; the order is zero_grad(), backward(), step()": ("o.step()", "0"),
         "take the loss from before the step": ("l.item()", "F.mse_loss(n(x), y).item()"),
-        "an optimizer made anew in each step forgets its averages": ("l = ", f"{make}; l = "),
+        "an optimizer made again in each step forgets its averages": ("l = ", f"{make}; l = "),
         "use the mean squared error": [(" y)", " y, reduction='sum')"), ("mse_loss", "l1_loss")],
         "use AdamW with the learning rate lr": [
             (", lr)", ")"), (", lr)", ", 0.01)"), ("AdamW", "SGD"), ("AdamW", "Adam")],

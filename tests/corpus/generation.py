@@ -75,7 +75,7 @@ CORPUS: Corpus = {
         slope = (x0_hat - x0_before) / h_before
         return x0_hat + slope * h / 2""",
         [
-            ("h / 2", "h", "go half-way"),
+            ("h / 2", "h", "take the midpoint"),
             (
                 "(x0_hat - x0_before) / h_before",
                 "(x0_hat - x0_before) * h_before / h / h",

@@ -396,7 +396,7 @@ CORPUS: Corpus = {
             (
                 "            loss = F",
                 "            optimizer = torch.optim.AdamW(network.parameters(), lr=lr)\n            loss = F",  # noqa: E501
-                "made anew in each step",
+                "made again in each step",
             ),
             ("network(x), target", "network(x)", "TypeError"),
             ("range(steps)", "range(steps - 1)", "the shape should be"),
