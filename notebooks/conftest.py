@@ -19,6 +19,7 @@ if BESIDE.exists():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Runs a quick cell a second time; after the last cell, all quick ones again."""
     notebook = item.parent
     if not hasattr(notebook, "kernel"):  # not a cell of a notebook
         return (yield)
@@ -36,6 +37,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def repeats(cell: pytest.Item) -> bool:
+    """Whether a cell prints once more what it stores."""
     try:
         cell.runtest()
     except Exception:
