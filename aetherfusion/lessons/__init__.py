@@ -236,6 +236,7 @@ class _Trial:
     def part(self, index: int, name: str) -> "_Trial":
         """One of several results."""
         lists = {words: w if isinstance(w, list) else [w] for words, w in self.wrongs.items()}
+        lists |= {f"this is {n}": [{name: r}] for n, r in self.right.items() if n != name}
         wrongs = {words: [w[name] for w in ws if name in w] for words, ws in lists.items()}
         return replace(self, right=self.right[name], wrongs=wrongs, answer=self.answer[index])
 
