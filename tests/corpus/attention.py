@@ -420,7 +420,7 @@ CORPUS: Corpus = {
             (
                 "return projections, products",
                 "return products, projections",
-                "projections: one of your values?",
+                "projections: this is products",
             ),
             (
                 "return projections, products",

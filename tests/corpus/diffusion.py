@@ -48,7 +48,7 @@ CORPUS: Corpus = {
                 "t[:, None, None, None]",
                 "the shape should be",
             ),
-            ("return xt, v", "return v, xt", "exchanged the two results"),
+            ("return xt, v", "return v, xt", "xt: this is v; v: this is xt"),
             ("return xt, v", "return xt", "2 results are wanted"),
             ("return xt, v", "return {'xt': xt, 'v': v}", "2 results are wanted"),
             (
@@ -110,7 +110,7 @@ CORPUS: Corpus = {
             ("a * ds - da * s", "a * ds + da * s", "the determinant is a difference"),
             ("a * ds - da * s", "da * s - a * ds", "the sign is wrong"),
             ("a * ds - da * s", "a * da - s * ds", "?"),
-            ("return x0, noise", "return noise, x0", "return x0 first"),
+            ("return x0, noise", "return noise, x0", "x0: this is noise; noise: this is x0"),
             ("xt - s * v", "xt + s * v", "x0: a sign above the line"),
             ("a * v - da", "a * v + da", "noise: a sign above the line"),
             ("(a * v - da * xt)", "(da * xt - a * v)", "noise: the sign is wrong"),
@@ -130,8 +130,8 @@ CORPUS: Corpus = {
         alpha_bar = torch.cumprod(1 - beta, dim=0)
         return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()""",
         [
-            ("alpha_bar.sqrt(), (", "alpha_bar, (", "alpha: this is alpha-bar"),
-            ("(1 - alpha_bar).sqrt()", "1 - alpha_bar", "sigma: this is the variance"),
+            ("alpha_bar.sqrt(), (", "alpha_bar, (", "alpha: this is the square of the right"),
+            ("(1 - alpha_bar).sqrt()", "1 - alpha_bar", "sigma: this is the square of the right"),
             ("(1 - alpha_bar).sqrt()", "1 - alpha_bar.sqrt()", "add up to 1"),
             ("torch.cumprod(1 - beta, dim=0)", "1 - beta", "this is one step"),
             ("torch.cumprod(1 - beta, dim=0)", "(1 - beta) ** 2", "this is one step"),
@@ -147,7 +147,7 @@ CORPUS: Corpus = {
             (
                 "alpha_bar.sqrt(), (1 - alpha_bar).sqrt()",
                 "(1 - alpha_bar).sqrt(), alpha_bar.sqrt()",
-                "exchanged alpha and sigma",
+                "alpha: this is sigma; sigma: this is alpha",
             ),
             (
                 "alpha_bar.sqrt(), (1 - alpha_bar).sqrt()",
@@ -195,7 +195,11 @@ CORPUS: Corpus = {
                 "the weights must sum to 1",
             ),
             ("return w @ points, w", "return w @ points", "2 results are wanted"),
-            ("return w @ points, w", "return w, w @ points", "the shape should be"),
+            (
+                "return w @ points, w",
+                "return w, w @ points",
+                "x0_hat: this is w; w: this is x0_hat",
+            ),
             ("return w @ points, w", "return points @ w, w", "raised RuntimeError"),
             ("w = torch", "w = -torch", "the sign is wrong"),
             ("path.sigma(t)", "t", "?"),
@@ -291,7 +295,7 @@ CORPUS: Corpus = {
             ("net(xt, t), v", "net(xt, 1 - t), v", "the t of that mixture"),
             ("v)", "v).item()", "with its gradient"),
             ("net(xt, t), v", "net(xt, t).detach(), v", "with its gradient"),
-            ("net(xt, t), v", "v, v", "must call net"),
+            ("net(xt, t), v", "v, v", "call net, and return"),
             ("net(xt, t), v", "net(xt), v", "raised TypeError"),
             ("return F", "loss = F", "is a `return` missing"),
         ],
@@ -314,8 +318,16 @@ CORPUS: Corpus = {
         return loss, floor, left""",
         [
             ("F.mse_loss(v_hat, v_best)", "loss - floor", "left: compare the two networks"),
-            ("return loss, floor, left", "return loss, left, floor", "exchanged left and floor"),
-            ("return loss, floor, left", "return floor, loss, left", "exchanged loss and floor"),
+            (
+                "return loss, floor, left",
+                "return loss, left, floor",
+                "floor: this is left; left: this is floor",
+            ),
+            (
+                "return loss, floor, left",
+                "return floor, loss, left",
+                "loss: this is floor; floor: this is loss",
+            ),
             ("mse_loss", "l1_loss", "square the differences"),
             ("F.mse_loss(v_hat, v)", "F.mse_loss(v_hat, noise)", "loss: "),
             ("F.mse_loss(v_best, v)", "F.mse_loss(v_best, x0)", "floor: "),
@@ -473,7 +485,11 @@ CORPUS: Corpus = {
                 "t: math.pi / 4 * torch",
                 "d_sigma: your result is 0.5 times",
             ),
-            ("2 * t) ** 2,\n            sigma", "2 * t),\n            sigma", "alpha: square it"),
+            (
+                "2 * t) ** 2,\n            sigma",
+                "2 * t),\n            sigma",
+                "alpha: this is the sqrt of the right",
+            ),
             ("t: math.pi / 2 * torch", "t: math.pi * torch", "d_sigma: your result is 2 times"),
             (
                 "d_sigma=lambda t: math.pi / 2 * torch.sin",
@@ -490,7 +506,7 @@ CORPUS: Corpus = {
             (
                 "sigma=lambda t: torch.sin(math.pi / 2 * t) ** 2",
                 "sigma=lambda t: torch.sin(math.pi / 2 * t)",
-                "sigma: square it",
+                "sigma: this is the sqrt of the right",
             ),
             (
                 "d_sigma=lambda t: math.pi / 2 * torch.sin(math.pi * t)",
@@ -524,12 +540,12 @@ CORPUS: Corpus = {
             (
                 "torch.full((len(x),), 1 - i / num_steps)",
                 "torch.tensor(1 - i / num_steps)",
-                "one time for each particle",
+                "one time for each example",
             ),
             (
                 "torch.full((len(x),), 1 - i / num_steps)",
                 "1 - i / num_steps",
-                "one time for each particle",
+                "one time for each example",
             ),
             ("x = x - ", "x -= ", "changes `noise`"),
             (" / num_steps\n        return", "\n        return", "?"),
