@@ -261,7 +261,11 @@ CORPUS: Corpus = {
             ("N - 1 - i", "N - i - 2", "mirror: row i is bright at N - 1 - i"),
             ("N - 1 - i", "-i", "mirror: row i is bright at N - 1 - i"),
             ("N - 1 - i", "N - i", "IndexError"),
-            ("return mirror, from_left", "return from_left, mirror", "exchanged the two maps"),
+            (
+                "return mirror, from_left",
+                "return from_left, mirror",
+                "mirror: this is from_left; from_left: this is mirror",
+            ),
             ("from_left[i, i - 1] = 1", "from_left[i, max(i - 1, 0)] = 1", "from_left: row 0"),
             ("from_left[i, i - 1] = 1", "from_left[i, i - 1] = float(i > 0)", "from_left: row 0"),
             ("return mirror, from_left", "return mirror", "2 results are wanted"),

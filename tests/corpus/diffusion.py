@@ -283,6 +283,7 @@ CORPUS: Corpus = {
             ("net(xt, t), v", "net(xt, t), xt", "the target is v"),
             ("net(xt, t), v", "net(xt, t), -v", "the sign of the target"),
             ("velocity(x0, noise, t)", "velocity(x0, torch.randn_like(x0), t)", "the same noise"),
+            ("path.velocity(x0, noise, t)", "noise - x0", "on the straight path only"),
             ("randn_like", "rand_like", "draw the noise with randn"),
             ("net(xt, t), v", "net(x0, t), v", "the network must see xt"),
             ("net(xt, t), v", "net(noise, t), v", "the network must see xt"),
