@@ -162,9 +162,13 @@ CORPUS: Corpus = {
         return x + gate * (h * (1 + scale) + shift)""",
         [
             ("(1 + scale)", "scale", "leave h unchanged"),
-            ("gate * (h * (1 + scale) + shift)", "h * (1 + scale) + shift", "the gate is missing"),
+            (
+                "gate * (h * (1 + scale) + shift)",
+                "h * (1 + scale) + shift",
+                "the gate itself multiplies",
+            ),
             ("x + gate", "gate", "x is missing"),
-            ("+ gate *", "+ (1 + gate) *", "do not add 1"),
+            ("+ gate *", "+ (1 + gate) *", "the gate itself multiplies"),
             ("scale, shift, gate =", "shift, scale, gate =", "in this order"),
             ("scale, shift, gate =", "gate, shift, scale =", "in this order"),
             (
@@ -172,7 +176,7 @@ CORPUS: Corpus = {
                 "gate * (x + h * (1 + scale) + shift)",
                 "all of it and nothing else",
             ),
-            (" + shift)", ")", "the shift is missing"),
+            (" + shift)", ")", "add the shift, and do not scale it"),
             ("(h * (1 + scale) + shift)", "h * (1 + scale) + shift", "all of it and nothing else"),
             ("return x + gate * (h * (1 + scale) + shift)", "return x", "`x` as it came"),
             ("[:, :, None, None]", "", "RuntimeError"),
@@ -182,7 +186,11 @@ CORPUS: Corpus = {
                 "changes `x`",
             ),
             ("return x", "x", "is a `return` missing?"),
-            ("(h * (1 + scale) + shift)", "(h + shift) * (1 + scale)", "the shift is scaled too"),
+            (
+                "(h * (1 + scale) + shift)",
+                "(h + shift) * (1 + scale)",
+                "add the shift, and do not scale it",
+            ),
         ],
         [
             ("h * (1 + scale)", "h + h * scale"),
@@ -331,7 +339,7 @@ CORPUS: Corpus = {
             ("dim=1", "dim=-1", "RuntimeError"),
             ("torch.cat([h, skip], dim=1)", "torch.stack([h, skip], dim=1)", "RuntimeError"),
             ("torch.cat([h, skip], dim=1)", "torch.cat(h, skip)", "TypeError"),
-            ("return decode(both)", "return both", "decode is missing"),
+            ("return decode(both)", "return both", "the shape should be (1, 3, 5, 6)"),
             ("small(skip)", "small(x)", "RuntimeError"),
             ("small(skip)", "small(small(skip))", "use small once"),
             ("[h, skip]", "[small(h), h]", "use small once"),
@@ -447,8 +455,8 @@ CORPUS: Corpus = {
                 "block.modulation(condition)",
                 "in front of the modulation",
             ),
-            ("F.silu(block.norm1(x))", "block.norm1(x)", "in front of a convolution"),
-            ("block.conv2(F.silu(h))", "block.conv2(h)", "in front of a convolution"),
+            ("F.silu(block.norm1(x))", "block.norm1(x)", "or of a convolution"),
+            ("block.conv2(F.silu(h))", "block.conv2(h)", "or of a convolution"),
             ("block.norm1(x)", "x", "norm1 comes before SiLU, norm2"),
             ("h = block.norm2(h)", "", "norm1 comes before SiLU, norm2"),
             ("F.silu(block.norm1(x))", "block.norm1(F.silu(x))", "norm1 comes before SiLU, norm2"),
@@ -483,8 +491,12 @@ CORPUS: Corpus = {
         h = F.silu(net.norm(h))
         return net.unfold(h)""",
         [
-            (" + places", "", "add places"),
-            ("block(tokens, condition)", "block(tokens + places, condition)", "add places once"),
+            (" + places", "", "add places to the tokens once"),
+            (
+                "block(tokens, condition)",
+                "block(tokens + places, condition)",
+                "add places to the tokens once",
+            ),
             ("[net.up(h), skip]", "[skip, net.up(h)]", "first the channels from up"),
             ("net.up(h), skip]", "net.up(h), net.fold(x)]", "the output of encode"),
             (
@@ -492,12 +504,12 @@ CORPUS: Corpus = {
                 "skip = net.fold(x)",
                 "the output of encode",
             ),
-            ("in net.blocks:", "in []:", "the blocks are missing"),
+            ("in net.blocks:", "in []:", "the tokens go through all blocks"),
             ("in net.blocks:", "in net.blocks[:1]:", "the one before"),
             (
                 "            tokens = block(tokens",
                 "            out = block(tokens",
-                "the blocks are missing",
+                "the tokens go through all blocks",
             ),
             (
                 "tokens.transpose(1, 2).unflatten(2, (height, width))",
@@ -549,20 +561,24 @@ CORPUS: Corpus = {
         gradient = image.grad[0]
         return gradient.abs().sum(0)""",
         [
-            ("gradient.abs().sum(0)", "gradient.sum(0)", "absolute values come first"),
-            ("gradient.abs().sum(0)", "gradient.sum(0).abs()", "absolute values come first"),
+            ("gradient.abs().sum(0)", "gradient.sum(0)", "take absolute values before"),
+            ("gradient.abs().sum(0)", "gradient.sum(0).abs()", "take absolute values before"),
             ("gradient.abs().sum(0)", "gradient.abs()", "channels of the gradient"),
             ("gradient.abs().sum(0)", "gradient.abs().mean(0)", "channels of the gradient"),
             ("gradient.abs().sum(0)", "gradient.abs()[0]", "channels of the gradient"),
             ("gradient.abs().sum(0)", "gradient", "channels of the gradient"),
-            ("gradient.abs().sum(0)", "(gradient ** 2).sum(0)", "take absolute values"),
-            ("gradient.abs().sum(0)", "gradient.norm(dim=0)", "take absolute values"),
+            ("gradient.abs().sum(0)", "(gradient ** 2).sum(0)", "take absolute values before"),
+            ("gradient.abs().sum(0)", "gradient.norm(dim=0)", "take absolute values before"),
             ("gradient.abs().sum(0)", "gradient.abs().sum()", "the shape should be"),
             ("gradient.abs().sum(0)", "gradient.abs().sum(0) > 0", "type"),
-            ("[0, :, row, column]", "[0]", "the whole output"),
+            ("[0, :, row, column]", "[0]", "the pixel in this row and column"),
             ("[0, :, row, column]", "[0, 0, row, column]", "channels of the output"),
-            ("[0, :, row, column]", "[0, :, column, row]", "another pixel"),
-            ("row, column]", "len(image[0, 0]) // 2, image.shape[3] // 2]", "another pixel"),
+            ("[0, :, row, column]", "[0, :, column, row]", "the pixel in this row and column"),
+            (
+                "row, column]",
+                "len(image[0, 0]) // 2, image.shape[3] // 2]",
+                "the pixel in this row and column",
+            ),
             (".clone().requires_grad_()", ".clone()", "Error"),
             ("pixel.sum().backward()", "pixel.backward()", "RuntimeError"),
             ("pixel.sum().backward()", "pixel.sum()", "TypeError"),
@@ -637,8 +653,8 @@ CORPUS: Corpus = {
         condition = model.time_embedding(t) + model.label_embedding(labels)
         return model.unet(xt, condition)""",
         [
-            (" + model.label_embedding(labels)", "", "the label is missing"),
-            ("model.time_embedding(t) + ", "", "the time is missing"),
+            (" + model.label_embedding(labels)", "", "add the two vectors"),
+            ("model.time_embedding(t) + ", "", "add the two vectors"),
             ("model.null_label)", "0)", "use model.null_label"),
             ("model.null_label)", "model.null_label - 1)", "use model.null_label"),
             ("model.null_label)", "10)", "IndexError"),
@@ -652,7 +668,7 @@ CORPUS: Corpus = {
             (
                 "return model.unet(xt, condition)",
                 "return condition",
-                "return the output of model.unet",
+                "the shape should be (3, 2, 3, 3)",
             ),
             (
                 "if labels is None:\n            labels = torch.full((len(xt),), model.null_label)",
