@@ -48,7 +48,6 @@ def my_split(part: Tensor, num_heads: int) -> Table:
     return right, {
         "reshape alone mixes tokens; cut the last axis first": part.reshape(right.shape),
         "cut off num_heads pieces of d entries": part.unflatten(-1, (-1, num_heads)).movedim(-1, 1),
-        "move the axis of the heads before that of the tokens": cut,
         "tokens and entries are exchanged": [right.mT, cut.transpose(1, 3)],
     }
 
@@ -61,7 +60,6 @@ def my_merge(mixed: Tensor) -> Table:
         "reshape alone mixes tokens; move the axis of the heads first": mixed.reshape(right.shape),
         "the heads are interleaved; keep each one together": mixed.permute(0, 2, 3, 1).flatten(2),
         "the heads are added or averaged; lay them side by side": [mixed.mean(1), mixed.sum(1)],
-        "you exchanged heads and width, not heads and tokens": mixed.transpose(1, 3).flatten(2),
     }
 
 
@@ -73,10 +71,8 @@ def my_qk_norm(q: Tensor) -> Table:
     others = [(q - q.mean(i, True)) / q.std(i, u, True) for i in (0, 1, 2) for u in (True, False)]
     return off / spread, {
         "subtract the mean first": [q / spread, q / q.norm(dim=-1, keepdim=True) * root],
-        "divide by the spread too": off,
         "divide the sum of the squares by d, not by d - 1": off / q.std(-1, keepdim=True),
-        "the length should be sqrt(d)": off / spread / root,
-        "divide by the spread, not the variance": off / spread**2,
+        "divide by the spread, which is the root of the variance": [off, off / spread**2],
         "normalise along the last axis": others,
     }
 
@@ -120,13 +116,12 @@ def my_branch(x: Tensor, part: Any, scale: Tensor, shift: Tensor, gate: Tensor) 
     a, s, g = (y[:, None] for y in (scale, shift, gate))
     h = F.layer_norm(x, x.shape[-1:])
     read, add = h * (1 + a) + s, part(h * (1 + a) + s)
+    gates = [x + add, x + (1 + g) * add, g * (x + add), g * x + add]
     no_axis = x + gate * part(h * (1 + scale) + shift) if len(x) == x.shape[1] else []
     return x + g * add, {
         "multiply by 1 + scale, so that a scale of 0 changes nothing": x + g * part(h * a + s),
         "the residual connection is missing; add x": g * add,
-        "the gate is missing": x + add,
-        "the gate multiplies only what is added to x": [g * (x + add), g * x + add],
-        "use the gate itself, so that a gate of 0 closes the branch": x + (1 + g) * add,
+        "the gate itself multiplies what is added to x, and only that": gates,
         "the norm is missing": x + g * part(x * (1 + a) + s),
         "scale and shift are exchanged": x + g * part(h * (1 + s) + a),
         "add to x as it came": [h + g * add, read + g * add],
@@ -161,8 +156,7 @@ def my_block(block: Any, x: Tensor, condition: Tensor) -> Table:
     return right, {
         "each part has its own three of the six": [both(one, one), both(two, one), both(two, two)],
         "the order is scale, shift, gate": [*orders, both(six[::2], six[1::2])],
-        "the MLP reads and changes the tokens that the attention has changed": [z, y + z - x],
-        "the MLP is missing": y,
+        "the MLP reads and changes the tokens that the attention has changed": [z, y + z - x, y],
         "the attention comes first, then the MLP": both(two, one, parts="mlp attention"),
         "a gate is missing": [both(open1, open2), both(open1, two), both(one, open2)],
         "multiply by 1 + scale": low,
@@ -176,8 +170,7 @@ def my_multiplications(N: int, D: int) -> Table:
     """the projections and the products with the map take so many multiplications"""
     linear, square, both = N * D**2, N**2 * D, ("projections", "products")
     return {"projections": 4 * linear, "products": 2 * square}, {
-        "to_qkv is three maps in one": {"projections": 2 * linear},
-        "to_out is missing": {"projections": 3 * linear},
+        "there are three maps in to_qkv, and to_out": [{"projections": n * linear} for n in (2, 3)],
         "do not count the additions": dict(zip(both, (8 * linear, 4 * square), strict=True)),
         "a token meets D x D weights": [{"projections": n * square} for n in (3, 4)],
         "there are two products, q @ k.T and map @ v": {"products": square},
@@ -195,10 +188,8 @@ def my_reach(maps: Tensor, side: int) -> Table:
     right, most = means[0], far[token, maps.argmax(-1)].mean(-1)
     return right, {
         "a token is a cell; use its row and its column": means[1],
-        "take the root of the sum of the squares": means[2],
-        "use the straight line": [means[3] + means[4], *means[3:]],
+        "use the straight line, a root of a sum of squares": [means[3] + means[4], *means[2:]],
         "average over the tokens": [right * side**2, (maps * far).sum(-1)],
-        "add up over the keys; their weights sum to 1": right / side**2,
         "the weights are not used": [far.mean().expand(len(maps)), far.mean()],
         "use all weights, not the largest only": [most, (maps * far).amax(-1).mean(-1)],
     }

@@ -119,9 +119,7 @@ def best_x0(xt: Tensor, points: Tensor, path: NoisePath, t: Tensor) -> Table:
     return right, {
         "the centres are alpha * points": by(-((plain / s) ** 2) / 2),
         "the minus sign in the exponent is missing": by(-scores),
-        "the 2 of 2 sigma^2 is missing": by(2 * scores),
-        "sigma is missing": [by(c * scores * s**2) for c in (1, 2)],
-        "square sigma": by(scores * s),
+        "divide by 2 sigma^2": [by(c * scores) for c in (2, s, s**2, 2 * s**2)],
         "square the distance": [by(-d / c) for c in (s, 2 * s, 2 * s**2)],
         "the softmax must run over the points": by(scores, 0),
         "take the mean of all points, weighted": by(1e9 * scores),
@@ -137,12 +135,10 @@ def score(path: NoisePath, xt: Tensor, v: Tensor, t: Tensor) -> Table:
     s = path.sigma(time)
     return -noise / s, {
         ALONG: -noise / path.sigma(t),
-        "divide the noise by sigma": [-noise, -noise * s],
-        "divide by sigma once; it is in the noise already": -noise / s**2,
+        "divide the noise by sigma, once": [-noise, -noise * s, -noise / s**2, -noise / time],
         "this is the noise; the score is -noise / sigma": noise,
         "split v, and take the noise": [x / s for x in (x0, -x0, v, -v, xt, -xt)],
         "use path.split; yours is the straight path": -(xt + (1 - time) * v) / s,
-        "divide by sigma, not by t": -noise / time,
     }
 
 
@@ -314,7 +310,6 @@ def log_density(velocity: Any, x: Tensor, num_steps: int) -> Table:
         "the density changes with the volume; add up dv/dx": end,
         "dv/dx has the wrong sign": end - total,
         "divide dv/dx by the number of steps too": end + num_steps * total,
-        "the constant of the normal density is wrong": [end + total + c * half for c in (1, -1)],
         "take the normal density where the walk ends": total - x**2 / 2 - half,
         "add the normal density at the end of the walk": [total, -total],
     }

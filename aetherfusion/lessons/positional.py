@@ -59,7 +59,6 @@ def my_sinusoid(positions: Tensor, dim: int) -> Table:
         "the exponent is -2i / dim": [_encoding(positions, dim, e) for e in (-1, -4, 2, 1)],
         "a pair has one speed": [_pairs(w.imag[:, ::2], w.real[:, 1::2]) for w in every],
         "i counts from 0, so that the first clock has speed 1": _pairs(late.imag, late.real),
-        "a clock has a sine and a cosine; one half is missing": parts,
     }
 
 
@@ -111,10 +110,9 @@ def _kept(student: Student, d_model: int, max_len: int) -> Tensor:
 @exercise(lambda: [(6, 9), (10, 4), (8, 13)], run=_kept)
 def keep_encoding(d_model: int, max_len: int) -> Table:
     """the table moves with the module, and is neither trained nor saved"""
-    p, long = torch.arange(max_len), _encoding(max_len + 1, d_model)
+    long = _encoding(max_len + 1, d_model)
     return long[:-1], {
         "the positions are 0 to max_len - 1": [long, long[1:], long[1:-1]],
-        "keep the encodings of the positions, not the positions": [p, p.float()],
     }
 
 
@@ -133,7 +131,6 @@ def add_positions(x: Tensor, table: Tensor) -> Table:
         "add the rows; you subtract them": [x - rows, rows - x],
         "these are the rows alone; add them to x": [rows[0], rows],
         "convert the rows to x.dtype, not always to half": [x + rows.half(), (x + rows).half()],
-        "add the rows instead of appending them": torch.cat([x, rows], -1),
     }
 
 
@@ -142,14 +139,12 @@ def my_grid(height: int, width: int, dim: int) -> Table:
     """half of each encoding is for the row, half for the column"""
     r, c = _cells(height, width)
     row, column, wide = _encoding(r, dim // 2), _encoding(c, dim // 2), _encoding(r, dim)
-    both = [torch.hstack([row, column]), torch.hstack([column, row])]
-    cells = [x.view(height, width, dim) for x in both]
-    return both[0], {
-        "the row comes first, then the column": both[1],
-        "list the cells row by row": [x.transpose(0, 1).flatten(0, 1) for x in cells],
-        "flatten the grid to one row per cell": cells,
+    alike, right, turned, other = map(torch.hstack, itertools.product((row, column), repeat=2))
+    cells = [x.view(height, width, dim).transpose(0, 1).flatten(0, 1) for x in (right, turned)]
+    return right, {
+        "the row comes first, then the column": [turned, alike, other],
+        "list the cells row by row": cells,
         "lay the halves side by side; you add them": [row + column, wide + _encoding(c, dim)],
-        "both halves encode the same axis": [torch.hstack([x, x]) for x in (row, column)],
         "encode row and column, not the number of the cell": _encoding(width * r + c, dim),
     }
 
@@ -157,14 +152,13 @@ def my_grid(height: int, width: int, dim: int) -> Table:
 @exercise(lambda: [(_encoding(8, 24),), (_encoding(15, 40),), (0.4 * torch.rand(5, 34) ** 3,)])
 def my_moving_entries(encodings: Tensor) -> Table:
     """how many entries move by more than 0.2"""
-    e, ends = encodings, encodings[-1] - encodings[0]
-    span = e.amax(0) - e.amin(0)
-    parts = [e.amax(0), e.abs().amax(0), e.std(0), (e[1:] - e[:-1]).abs().amax(0)]
+    e, span = encodings, encodings.amax(0) - encodings.amin(0)
+    parts = [e[-1] - e[0], e.amax(0), e.abs().amax(0), e.std(0), e.diff(dim=0).abs().amax(0)]
+    wrong = [(x > 0.2).sum() for x in (parts[0].abs(), *parts)]
     return int((span > 0.2).sum()), {
-        "a wave can come back; compare max with min": [(x > 0.2).sum() for x in (ends.abs(), ends)],
         "these are the entries that stay": (span <= 0.2).sum(),
         "take the range over the positions, axis 0": (e.amax(1) - e.amin(1) > 0.2).sum(),
-        "the range is the largest value minus the smallest": [(x > 0.2).sum() for x in parts],
+        "a wave can come back; take its largest value minus its smallest": wrong,
         "count entries, not values": [((e - e[0]).abs() > 0.2).sum(), (e > 0.2).sum()],
     }
 
@@ -173,10 +167,9 @@ def my_moving_entries(encodings: Tensor) -> Table:
 def time_code(t: Tensor, dim: int) -> Table:
     """times keep their fractions, and their clocks move"""
     whole = [(1000 * t).floor(), (1000 * t).round(), (1000 * t).ceil(), 1000 * t.round(), 0 * t]
-    other = [_encoding(n * t.double(), dim) for n in (10, 100, 1024, 10_000, 999)]
+    other = [_encoding(n * t.double(), dim) for n in (1, 10, 100, 1024, 10_000)]
     return _encoding(1000 * t.double(), dim), {
         "t is rounded to a whole number; keep its fraction": [_encoding(x, dim) for x in whole],
-        "the clocks hardly move; count in thousandths": _encoding(t, dim),
         "the unit is wrong; count in thousandths": other,
         "multiply the time, not its encoding": 1000 * _encoding(t, dim),
     }
@@ -209,10 +202,9 @@ def read_clocks(encodings: Tensor) -> Table:
     sine, cosine = encodings.double()[:, 6:].unbind(1)
     turn, angle, swapped = 2 * math.pi, torch.atan2(sine, cosine), torch.atan2(cosine, sine)
     right, fast = angle % turn * 1000, torch.atan2(*encodings.double()[:, :2].T) % turn
-    ratio = (sine / cosine).atan()
+    ratio, turns = (sine / cosine).atan(), (angle, angle % math.pi, angle.abs())
     return right.float(), {
-        "take the angle modulo 2 pi": [1000 * angle, angle, 1000 * (angle % math.pi)],
-        "half of the turn is missing; use atan2 of both, modulo 2 pi": 1000 * angle.abs(),
+        "take atan2 of both, modulo 2 pi": [angle, *(1000 * x for x in turns)],
         "sine / cosine repeats after half a turn; use atan2": [1000 * ratio, 1000 * (ratio % turn)],
         "exchange the arguments; the sine comes first": swapped % turn * 1000,
         "this is the angle; divide it by the frequency of the clock": [angle % turn, right / 1e6],
@@ -248,7 +240,6 @@ def position_volume(frames: int, height: int, width: int, dim: int) -> Table:
         "the thirds are added; lay them side by side": sum(thirds),
         "the frame changes slowest, then the row": [other.flatten(0, 2) for other in turned],
         "lay the thirds in the order frame, row, column": mixed,
-        "flatten the film to one row per cell": [cells, cells.flatten(1, 2), cells.flatten(0, 1)],
     }
 
 
@@ -273,11 +264,11 @@ def rotate_grid(x: Tensor, height: int, width: int) -> Table:
     """half of the pairs turn by the row, half by the column"""
     d, (r, c) = x.shape[1], _cells(height, width)
     row, column, long_row, long_column = (_waves(p, w) for w in (d // 2, d) for p in (r, c))
+    halves = [(column, row), (row, row), (column, column)]
     wrong = {
-        "the row turns the first half": [(column, row)],
+        "the row turns the first half, the column the second": halves,
         "each half has clocks of its own": [(long_row[:, : d // 4], long_column[:, : d // 4])],
         "turn by row and column, not by the number of the cell": [(_waves(width * r + c, d),)],
-        "both halves turn by the same axis": [(row, row), (column, column)],
         "this turns the other way; look at the minus": [(row.conj(), column.conj())],
     }
     results = {k: [_rotated(x, torch.hstack(z)) for z in waves] for k, waves in wrong.items()}  # type: ignore[attr-defined]
@@ -295,8 +286,6 @@ def look_back(steps: int, w_k: Tensor) -> Table:
         "this looks to the right; turn the query backwards": undo.T @ back.T,
         "the scores hold w_q.T, so the inverse of w_k has to be transposed": undo @ back,
         "exchange the factors: turn first, then undo w_k": [back @ undo.T, back @ undo],
-        "undo w_k instead of repeating it": [w @ back, w.T @ back, back @ w, w],
-        "this fits only if w_k changes nothing; undo w_k": [back, back.T],
+        "undo w_k; do not repeat or ignore it": [w @ back, w.T @ back, back @ w, w, back, back.T],
         "the rotation is missing, so this looks at its own position": [undo.T, undo],
-        "this is w_q.T; transpose it": back.T @ undo,
     }

@@ -190,9 +190,8 @@ def block_flops(N: int, D: int) -> Table:
     right, one, pairs = counter.get_total_flops(), 2 * N * D * D, 2 * N * N * D
     return right, {
         "count an addition with each multiplication": right // 2,
-        "the pairs need scores and means; half of it is missing": right - pairs,
         "the linear maps work on each of the N tokens": 12 * one // N + 2 * pairs,
-        "the pairs are missing: the scores, and the weighted means": right - 2 * pairs,
+        "the pairs need scores, and weighted means": [right - pairs, right - 2 * pairs],
         "each pair costs D multiplications and D additions": [12 * one + n * N * N for n in (2, 4)],
         "the MLP has two maps, each four times as large": [right - i * one for i in (8, 4, 6, -24)],
         "queries, keys, values and output have a map each": [right - i * one for i in (1, 2, 3)],
@@ -223,7 +222,6 @@ def tokens_to_map(tokens: Tensor, height: int, width: int) -> Table:
     right = torch.stack(tokens.split(width, 1), 1).movedim(-1, 1)  # (B, D, height, width)
     turned = tokens.mT.unflatten(2, (width, height))
     return right, {
-        "the channels are last; put them before height and width": right.movedim(1, -1),
         "reshape spreads a token over many cells; move an axis first": tokens.reshape(right.shape),
         "height and width are exchanged; fill the map row by row": [turned, turned.mT],
     }
@@ -254,10 +252,8 @@ def gated_update(x: Tensor, h: Tensor, steering: Tensor) -> Table:
 def model_forward(model: Any, xt: Tensor, t: Tensor, labels: Tensor | None) -> Table:
     """time and label steer the U-Net; without labels it is the null label"""
     code = "null = torch.full((len(x),), m.null_label); given = null if none else labels\n"
-    code += (
-        "time, label = m.time_embedding(t), m.label_embedding(given)\nout = m.unet(x, time + label)"
-    )
-    return _edited(code, {
+    code += "time, label = m.time_embedding(t), m.label_embedding(given)\n"
+    return _edited(f"{code}out = m.unet(x, time + label)", {
         "without labels use model.null_label": "m.null_label -> 0 or _label); -> _label - 1);",
         "without labels, the null label is added too": "+ label -> + label * (not none)",
         "the labels that are given are not used": "null if none else labels -> null",

@@ -86,7 +86,7 @@ CORPUS: Corpus = {
                 "D // num_heads, num_heads)\n        return part.permute(0, 3, 1, 2)",
                 "cut off num_heads pieces",
             ),
-            (".transpose(1, 2)", "", "move the axis of the heads"),
+            (".transpose(1, 2)", "", "axes 1 and 2 are exchanged"),
             ("transpose(1, 2)", "transpose(2, 3)", "the shape should be?"),
             ("transpose(1, 2)", "permute(0, 2, 3, 1)", "tokens and entries are exchanged"),
             ("transpose(1, 2)", "transpose(1, 3)", "tokens and entries are exchanged"),
@@ -135,7 +135,7 @@ CORPUS: Corpus = {
             ),
             (".flatten(2)", "", "the shape should be (2, 5, 18)"),
             ("mixed.transpose", "mixed.flip(1).transpose", "in the wrong places"),
-            ("transpose(1, 2)", "transpose(1, 3)", "heads and width"),
+            ("transpose(1, 2)", "transpose(1, 3)", "the shape should be (2, 5, 18)"),
             ("flatten(2)", "flatten(1)", "the shape should be"),
             (".flatten(2)", ".reshape(2, 5, 18)", "RuntimeError"),
             (
@@ -164,7 +164,7 @@ CORPUS: Corpus = {
         return q / spread""",
         [
             ("q - q.mean(dim=-1, keepdim=True)", "q", "subtract the mean first"),
-            ("return q / spread", "return q", "divide by the spread too"),
+            ("return q / spread", "return q", "divide by the spread"),
             (
                 "q.square().mean(dim=-1, keepdim=True).sqrt()",
                 "q.std(dim=-1, keepdim=True)",
@@ -173,9 +173,9 @@ CORPUS: Corpus = {
             (
                 "q.square().mean(dim=-1, keepdim=True).sqrt()",
                 "q.norm(dim=-1, keepdim=True)",
-                "the length should be sqrt(d)",
+                "sqrt(q.shape[3]) times too small",
             ),
-            (".sqrt()", "", "the spread, not the variance"),
+            (".sqrt()", "", "divide by the spread"),
             (
                 "square().mean(dim=-1, keepdim=True).sqrt()",
                 "abs().mean(dim=-1, keepdim=True)",
@@ -198,7 +198,7 @@ CORPUS: Corpus = {
             ("q / spread", "q * spread", "one of your values is?"),
             ("return q", "return -q", "the sign is wrong"),
             ("return q / spread", "q / spread", "is a `return` missing?"),
-            ("square().mean(", "square().sum(", "the length should be sqrt(d)"),
+            ("square().mean(", "square().sum(", "sqrt(q.shape[3]) times too small"),
         ],
         [
             ("q / spread", "F.layer_norm(q, q.shape[-1:])"),
@@ -291,10 +291,18 @@ CORPUS: Corpus = {
         [
             ("(1 + scale)", "scale", "multiply by 1 + scale"),
             ("return x + ", "return ", "the residual connection is missing"),
-            ("gate * part", "part", "the gate is missing"),
-            ("x + gate * part(modulated)", "gate * (x + part(modulated))", "multiplies only what"),
-            ("x + gate * part(modulated)", "gate * x + part(modulated)", "multiplies only what"),
-            ("gate * part", "(1 + gate) * part", "use the gate itself"),
+            ("gate * part", "part", "the gate itself multiplies"),
+            (
+                "x + gate * part(modulated)",
+                "gate * (x + part(modulated))",
+                "the gate itself multiplies",
+            ),
+            (
+                "x + gate * part(modulated)",
+                "gate * x + part(modulated)",
+                "the gate itself multiplies",
+            ),
+            ("gate * part", "(1 + gate) * part", "the gate itself multiplies"),
             ("F.layer_norm(x, x.shape[-1:])", "x", "the norm is missing"),
             ("(1 + scale) + shift", "(1 + shift) + scale", "scale and shift are exchanged"),
             ("return x +", "return normed +", "add to x as it came"),
@@ -370,7 +378,7 @@ CORPUS: Corpus = {
                 "h = h",
                 "the tokens that the attention has changed",
             ),
-            ("return x + gate2 * block.mlp(h)", "return x", "the MLP is missing"),
+            ("return x + gate2 * block.mlp(h)", "return x", "the MLP reads and changes the tokens"),
             ("        h = block.norm2(x) * (1 + scale2) + shift2\n", "", "?"),
             ("gate1 * block", "block", "a gate is missing"),
             ("gate2 * block", "block", "a gate is missing"),
@@ -406,8 +414,8 @@ CORPUS: Corpus = {
         products = N * D * N + N * N * D
         return projections, products""",
         [
-            ("(3 * D)", "D", "projections: to_qkv is three maps in one"),
-            (" + N * D * D", "", "projections: to_out is missing"),
+            ("(3 * D)", "D", "projections: there are three maps in to_qkv"),
+            (" + N * D * D", "", "and to_out"),
             (
                 "return projections, products",
                 "return 2 * projections, 2 * products",
@@ -463,13 +471,13 @@ CORPUS: Corpus = {
                 "(tokens[:, None] - tokens).abs()",
                 "use its row and its column",
             ),
-            (".sqrt()", "", "take the root"),
+            (".sqrt()", "", "a root of a sum of squares"),
             ("(down**2 + across**2).sqrt()", "down.abs() + across.abs()", "the straight line"),
             ("down**2 + across**2", "down**2", "the straight line"),
             ("down**2 + across**2", "across**2", "the straight line"),
             (".mean(dim=-1)", ".sum(dim=-1)", "average over the tokens"),
             (".sum(dim=-1).mean(dim=-1)", ".sum(dim=-1)", "average over the tokens"),
-            (".sum(dim=-1).mean", ".mean(dim=-1).mean", "add up over the keys"),
+            (".sum(dim=-1).mean", ".mean(dim=-1).mean", "maps.shape[1] times too small"),
             (
                 "(maps * distance).sum(dim=-1).mean(dim=-1)",
                 "distance.mean().expand(len(maps))",

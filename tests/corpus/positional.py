@@ -59,7 +59,7 @@ CORPUS: Corpus = {
             (
                 "torch.stack([angles.sin(), angles.cos()], dim=-1)",
                 "angles.sin()",
-                "half is missing",
+                "the shape should be (7, 6)",
             ),
             (
                 "return pairs.flatten(1)",
@@ -214,7 +214,7 @@ CORPUS: Corpus = {
             (
                 "sinusoid(torch.arange(max_len), d_model)",
                 "torch.arange(max_len)",
-                "not the positions",
+                "the shape should be (9, 6)",
             ),
             (
                 "sinusoid(torch.arange(max_len), d_model)",
@@ -256,7 +256,7 @@ CORPUS: Corpus = {
             ("x + rows", "x - rows", "you subtract them"),
             ("x + rows", "x * rows", "one of your values is?"),
             ("x + rows", "rows", "add them to x"),
-            ("x + rows", "torch.cat([x, rows.expand_as(x)], -1)", "instead of appending"),
+            ("x + rows", "torch.cat([x, rows.expand_as(x)], -1)", "the shape should be (4, 5, 6)"),
             ("table[:n]", "table[-n:]", "token n gets row n"),
             ("table[:n]", "table[0]", "token n gets row n"),
             ("table[:n]", "table[1 : n + 1]", "token n gets row n"),
@@ -284,10 +284,10 @@ CORPUS: Corpus = {
         [
             ("[rows, columns]", "[columns, rows]", "the row comes first"),
             ("flatten(0, 1)", "transpose(0, 1).flatten(0, 1)", "list the cells row by row"),
-            (".flatten(0, 1)", "", "one row per cell"),
+            (".flatten(0, 1)", "", "the shape should be (6, 8)"),
             ("torch.cat([rows, columns], dim=-1)", "(rows + columns)", "you add them"),
-            ("[rows, columns]", "[rows, rows]", "both halves encode the same axis"),
-            ("[rows, columns]", "[columns, columns]", "both halves encode the same axis"),
+            ("[rows, columns]", "[rows, rows]", "the row comes first, then the column"),
+            ("[rows, columns]", "[columns, columns]", "the row comes first, then the column"),
             (
                 "return torch",
                 "return sinusoid(torch.arange(height * width), dim)\n        torch",
@@ -341,8 +341,8 @@ CORPUS: Corpus = {
             ("high - low > 0.2", "(encodings[-1] - encodings[0]).abs() > 0.2", "can come back"),
             ("high - low > 0.2", "encodings[-1] - encodings[0] > 0.2", "can come back"),
             ("high - low > 0.2", "high - low <= 0.2", "the entries that stay"),
-            ("high - low > 0.2", "high > 0.2", "largest value minus the smallest"),
-            ("high - low > 0.2", "encodings.std(0) > 0.2", "largest value minus the smallest"),
+            ("high - low > 0.2", "high > 0.2", "its largest value minus its smallest"),
+            ("high - low > 0.2", "encodings.std(0) > 0.2", "its largest value minus its smallest"),
             ("high - low > 0.2", "(encodings - encodings[0]).abs() > 0.2", "count entries, not"),
             ("amin(0), encodings.amax(0)", "amin(1), encodings.amax(1)", "the positions, axis 0"),
             ("moves.sum()", "moves.sum() / len(moves)", "every value is 0"),
@@ -372,7 +372,7 @@ CORPUS: Corpus = {
             ("1000 * t", "(1000 * t).round()", "keep its fraction"),
             ("1000 * t", "(1000 * t).ceil()", "keep its fraction"),
             ("1000 * t", "t.round() * 1000", "keep its fraction"),
-            ("1000 * t", "t", "hardly move"),
+            ("1000 * t", "t", "count in thousandths"),
             ("1000 * t", "100 * t", "count in thousandths"),
             ("1000 * t", "10_000 * t", "count in thousandths"),
             ("sinusoid(1000 * t, dim)", "1000 * sinusoid(t, dim)", "not its encoding"),
@@ -457,7 +457,7 @@ CORPUS: Corpus = {
             (" / 0.001", "", "divide it by the frequency"),
             (" / 0.001", " * 0.001", "divide it by the frequency"),
             ("6], encodings[:, 7", "0], encodings[:, 1", "the fastest clock"),
-            (" % (2 * math.pi)", ".abs()", "half of the turn is missing"),
+            (" % (2 * math.pi)", ".abs()", "take atan2 of both, modulo 2 pi"),
             (
                 "torch.atan2(encodings[:, 6], encodings[:, 7])",
                 "torch.atan(encodings[:, 6] / encodings[:, 7])",
@@ -466,7 +466,7 @@ CORPUS: Corpus = {
             (
                 "torch.atan2(encodings[:, 6], encodings[:, 7])",
                 "encodings[:, 7].acos()",
-                "use atan2 of both",
+                "take atan2 of both",
             ),
             (
                 "torch.atan2(encodings[:, 6], encodings[:, 7])",
@@ -541,7 +541,7 @@ CORPUS: Corpus = {
         thirds = [sinusoid(place, dim // 3) for place in places]
         return torch.cat(thirds, dim=-1).reshape(-1, dim)""",
         [
-            (".reshape(-1, dim)", "", "one row per cell"),
+            (".reshape(-1, dim)", "", "the shape should be (24, 12)"),
             ('"ij"', '"xy"', "the frame changes slowest"),
             (
                 "torch.cat(thirds, dim=-1).reshape(-1, dim)",
@@ -555,7 +555,7 @@ CORPUS: Corpus = {
             ("dim // 3", "dim // 3, 100.0", "at index"),
             ("place, dim", "place + 1, dim", "one of your values is?"),
             ("reshape(-1, dim)", "reshape(-1, 12)", "with frames=4"),
-            (".reshape(-1, dim)", ".flatten(1, 2)", "one row per cell"),
+            (".reshape(-1, dim)", ".flatten(1, 2)", "the shape should be (24, 12)"),
             ("dim // 3", "dim", "the shape should be (24, 12)"),
             ("dim // 3", "dim // 2", "the shape should be (24, 12)"),
             ("dim=-1", "dim=0", "in the wrong places"),
@@ -625,8 +625,12 @@ CORPUS: Corpus = {
         [
             ("a * cos - b * sin, a * sin + b", "a * cos + b * sin, -a * sin + b", "the other way"),
             ("[cell // width, cell % width]", "[cell % width, cell // width]", "the first half"),
-            ("[cell // width, cell % width]", "[cell // width] * 2", "by the same axis"),
-            ("[cell // width, cell % width]", "[cell % width] * 2", "by the same axis"),
+            (
+                "[cell // width, cell % width]",
+                "[cell // width] * 2",
+                "the row turns the first half",
+            ),
+            ("[cell // width, cell % width]", "[cell % width] * 2", "the row turns the first half"),
             ("cell // width, cell % width", "cell // height, cell % height", "wrong at index"),
             (
                 "torch.cat([sinusoid(place, d // 2) for place in places], dim=1)",
@@ -673,8 +677,8 @@ CORPUS: Corpus = {
             ("inv(w_k).T @ back", "inv(w_k) @ back", "has to be transposed"),
             ("torch.linalg.inv(w_k).T @ back", "back @ torch.linalg.inv(w_k).T", "turn first"),
             ("torch.linalg.inv(w_k).T @ back", "back @ torch.linalg.inv(w_k)", "turn first"),
-            ("torch.linalg.inv(w_k).T @ back", "w_k.T @ back", "instead of repeating it"),
-            ("torch.linalg.inv(w_k).T @ back", "w_k @ back", "instead of repeating it"),
+            ("torch.linalg.inv(w_k).T @ back", "w_k.T @ back", "undo w_k"),
+            ("torch.linalg.inv(w_k).T @ back", "w_k @ back", "undo w_k"),
             ("torch.linalg.inv(w_k).T @ back", "back", "undo w_k"),
             (
                 "torch.linalg.inv(w_k).T @ back",
@@ -684,7 +688,7 @@ CORPUS: Corpus = {
             (
                 "torch.linalg.inv(w_k).T @ back",
                 "(torch.linalg.inv(w_k).T @ back).T",
-                "transpose it",
+                "axes 0 and 1 are exchanged",
             ),
             ("torch.linalg.inv(w_k).T", "torch.linalg.inv(w_k.T @ w_k)", "one of your values is?"),
             ("linalg.inv(w_k)", "linalg.inv(back)", "one of your values is?"),
