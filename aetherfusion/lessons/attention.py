@@ -10,10 +10,10 @@ from torch import Tensor, nn, randn
 
 from . import Table, exercise
 
-SIZES = (5, 7), (6, 3), (8, 10)  # of N or B, and of D or d
+SIZE = (5, 7), (6, 3), (8, 10)  # of N or B, and of D or d
 
 
-@exercise(lambda: [(randn(d), randn(n, d), randn(n, 4)) for n, d in SIZES])
+@exercise(lambda: [(randn(d), randn(n, d), randn(n, 4)) for n, d in SIZE])
 def my_output(query: Tensor, keys: Tensor, values: Tensor) -> Table:
     """the output of one token is a weighted mean of the values"""
     raw, root = keys @ query, len(query) ** 0.5
@@ -37,7 +37,6 @@ def my_attention(q: Tensor, k: Tensor, v: Tensor) -> Table:
         "the softmax takes the wrong axis": [(scores / root).softmax(i) @ v for i in range(3)],
         "the softmax is missing; the weights should sum to 1": [scores / root @ v, scores @ v],
         "queries and keys are exchanged": (scores / root).mT.softmax(-1) @ v,
-        "these are the weights; multiply them by the values": (scores / root).softmax(-1),
     }
 
 
@@ -63,7 +62,7 @@ def my_merge(mixed: Tensor) -> Table:
     }
 
 
-@exercise(lambda: [30 * randn(1, 2, 3, n, d) for n, d in SIZES], tolerance=1e-3)
+@exercise(lambda: [30 * randn(1, 2, 3, n, d) for n, d in SIZE], tolerance=1e-3)
 def my_qk_norm(q: Tensor) -> Table:
     """every query has the mean 0 and the length sqrt(d)"""
     off, root = q - q.mean(-1, keepdim=True), q.shape[-1] ** 0.5
@@ -83,11 +82,10 @@ LAYERS = {6: lambda x: x.cumsum(1), 8: lambda x: x - 2 * x[:, :1].abs(), 5: torc
 @exercise(lambda: [(LAYERS[n], randn(2, n, 3), torch.arange(n).roll(2)) for n in LAYERS])
 def my_order_test(layer: Any, x: Tensor, shuffle: Tensor) -> Table:
     """your test says how far a layer depends on the order of the tokens"""
-    before, after = layer(x[:, shuffle]), layer(x)[:, shuffle]
+    before, after, others = layer(x[:, shuffle]), layer(x)[:, shuffle], (layer(x), x, x[:, shuffle])
     off, undone = before - after, before - layer(x)[:, shuffle.argsort()]
     return (right := off.abs().max()), {
-        "shuffle the output too before you compare": (before - layer(x)).abs().max(),
-        "compare two outputs": [(before - y).abs().max() for y in (x, x[:, shuffle])],
+        "compare with the output for x, shuffled": [(before - y).abs().max() for y in others],
         "this is 0 for every layer": 0.0,
         "take the absolute differences, and the largest of them": [off.max(), off.min(), off.sum()],
         "take the largest difference": [off.abs().mean(), off.norm(), off.square().max()],
@@ -110,7 +108,7 @@ def my_maps(N: int) -> Table:
     }
 
 
-@exercise(lambda: [(randn(b, 5, d), torch.sin, *randn(3, b, d)) for b, d in SIZES])
+@exercise(lambda: [(randn(b, 5, d), torch.sin, *randn(3, b, d)) for b, d in SIZE])
 def my_branch(x: Tensor, part: Any, scale: Tensor, shift: Tensor, gate: Tensor) -> Table:
     """the branch reads modulated tokens, and its gate multiplies what it adds"""
     a, s, g = (y[:, None] for y in (scale, shift, gate))
@@ -120,11 +118,10 @@ def my_branch(x: Tensor, part: Any, scale: Tensor, shift: Tensor, gate: Tensor) 
     no_axis = x + gate * part(h * (1 + scale) + shift) if len(x) == x.shape[1] else []
     return x + g * add, {
         "multiply by 1 + scale, so that a scale of 0 changes nothing": x + g * part(h * a + s),
-        "the residual connection is missing; add x": g * add,
         "the gate itself multiplies what is added to x, and only that": gates,
         "the norm is missing": x + g * part(x * (1 + a) + s),
         "scale and shift are exchanged": x + g * part(h * (1 + s) + a),
-        "add to x as it came": [h + g * add, read + g * add],
+        "add to x as it came": [y + g * add for y in (0, h, read)],
         "modulate before the part, not after it": x + g * (part(h) * (1 + a) + s),
         "scale, shift and gate need an axis for the tokens": no_axis,
     }
@@ -137,7 +134,7 @@ def _block(d: int, c: int) -> Any:
     return SimpleNamespace(norm1=norm, norm2=norm, **parts, **six)
 
 
-@exercise(lambda: [(_block(d, 4), randn(2, n, d), randn(2, 4)) for n, d in SIZES])
+@exercise(lambda: [(_block(d, 4), randn(2, n, d), randn(2, 4)) for n, d in SIZE])
 def my_block(block: Any, x: Tensor, condition: Tensor) -> Table:
     """the forward pass of a transformer block"""
 
@@ -226,12 +223,9 @@ def my_local_attention(q: Tensor, k: Tensor, v: Tensor, radius: int) -> Table:
     }
 
 
-@exercise(
-    lambda: [
-        (2 * randn(b, n, D), 2 * randn(b, m, E), nn.Linear(D, D), nn.Linear(E, 2 * D), h)
-        for b, n, m, D, E, h in ((2, 5, 3, 6, 6, 2), (3, 4, 7, 15, 5, 3), (1, 3, 2, 10, 7, 5))
-    ]
-)
+@exercise(lambda: [(2 * randn(b, n, D), 2 * randn(b, m, E), nn.Linear(D, D), nn.Linear(E, 2 * D), h)
+                   for b, n, m, D, E, h in ((2, 5, 3, 6, 6, 2), (3, 4, 7, 15, 5, 3),
+                                            (1, 3, 2, 10, 7, 5))])  # fmt: skip
 def my_cross_attention(x: Tensor, context: Tensor, to_q: Any, to_kv: Any, num_heads: int) -> Table:
     """the tokens of x attend to those of the context"""
 
@@ -252,9 +246,7 @@ def my_cross_attention(x: Tensor, context: Tensor, to_q: Any, to_kv: Any, num_he
     }
 
 
-@exercise(
-    lambda: [(*randn(n, 2 + 2 * d).split([d, 1, 1, d], 1), *randn(2, 4, d)) for n, d in SIZES]
-)
+@exercise(lambda: [(*randn(n, 2 * d + 2).split([d, 1, 1, d], 1), *randn(2, 4, d)) for n, d in SIZE])
 def my_update(q: Tensor, top: Tensor, total: Tensor, output: Tensor, k: Tensor, v: Tensor) -> Table:
     """a block of keys is added to the sums, without the map"""
 
@@ -269,8 +261,9 @@ def my_update(q: Tensor, top: Tensor, total: Tensor, output: Tensor, k: Tensor, 
     return right, {
         "the top so far counts too": {"top": own},
         "divide the scores by sqrt(d)": {"top": torch.maximum(top, own * root)},
-        "shrink the old sums by exp(top - new)": [sums(exps, w) for w in (1, 1 / old, top - new)],
-        "the old sums are lost": sums(exps, 0),
+        "keep the old sums, times exp(top - new)": [
+            sums(exps, w) for w in (0, 1, 1 / old, top - new)
+        ],
         "subtract the new top from each score": others,
         "do not divide by the total yet": {"output": right["output"] / right["total"]},
     }

@@ -55,7 +55,7 @@ CORPUS: Corpus = {
             ("dim=-1", "dim=1", "the softmax takes the wrong axis"),
             (".softmax(dim=-1)", "", "the softmax is missing"),
             ("q @ k.transpose", "k @ q.transpose", "exchanged"),
-            (" @ v", "", "these are the weights"),
+            (" @ v", "", "the shape should be (2, 3, 5, 6), and yours is (2, 3, 5, 5)"),
             ("scores.softmax(dim=-1)", "(2 * scores).softmax(dim=-1)", "one of your values is?"),
             ("math.sqrt(q.shape[-1])", "2", "one of your values is?"),
             ("k.transpose(-1, -2)", "k", "RuntimeError"),
@@ -217,9 +217,9 @@ CORPUS: Corpus = {
         shuffled_after = layer(x)[:, shuffle]
         return (shuffled_before - shuffled_after).abs().max()""",
         [
-            ("layer(x)[:, shuffle]", "layer(x)", "shuffle the output too"),
-            ("layer(x)[:, shuffle]", "x[:, shuffle]", "compare two outputs"),
-            ("layer(x)[:, shuffle]", "x", "compare two outputs"),
+            ("layer(x)[:, shuffle]", "layer(x)", "compare with the output for x, shuffled"),
+            ("layer(x)[:, shuffle]", "x[:, shuffle]", "compare with the output for x, shuffled"),
+            ("layer(x)[:, shuffle]", "x", "compare with the output for x, shuffled"),
             ("layer(x)[:, shuffle]", "layer(x[:, shuffle])", "this is 0 for every layer"),
             (".abs().max()", ".max()", "take the absolute differences"),
             (".abs().max()", ".sum()", "take the absolute differences"),
@@ -290,7 +290,7 @@ CORPUS: Corpus = {
         return x + gate * part(modulated)""",
         [
             ("(1 + scale)", "scale", "multiply by 1 + scale"),
-            ("return x + ", "return ", "the residual connection is missing"),
+            ("return x + ", "return ", "add to x as it came"),
             ("gate * part", "part", "the gate itself multiplies"),
             (
                 "x + gate * part(modulated)",
@@ -631,13 +631,25 @@ CORPUS: Corpus = {
                 "top: the top so far counts too",
             ),
             (" / math.sqrt(q.shape[-1])", "", "top: divide the scores by sqrt(d)"),
-            ("factor = torch.exp(top - new_top)", "factor = 1", "shrink the old sums"),
-            ("torch.exp(top - new_top)", "torch.exp(new_top - top)", "shrink the old sums"),
-            ("torch.exp(top - new_top)", "top - new_top", "shrink the old sums"),
-            ("factor * total", "total", "total: shrink the old sums"),
-            ("factor * output", "output", "output: shrink the old sums"),
-            ("factor * total + ", "", "total: the old sums are lost"),
-            ("factor * output + ", "", "output: the old sums are lost"),
+            (
+                "factor = torch.exp(top - new_top)",
+                "factor = 1",
+                "keep the old sums, times exp(top - new)",
+            ),
+            (
+                "torch.exp(top - new_top)",
+                "torch.exp(new_top - top)",
+                "keep the old sums, times exp(top - new)",
+            ),
+            (
+                "torch.exp(top - new_top)",
+                "top - new_top",
+                "keep the old sums, times exp(top - new)",
+            ),
+            ("factor * total", "total", "total: keep the old sums, times exp(top - new)"),
+            ("factor * output", "output", "output: keep the old sums, times exp(top - new)"),
+            ("factor * total + ", "", "total: keep the old sums, times exp(top - new)"),
+            ("factor * output + ", "", "output: keep the old sums, times exp(top - new)"),
             ("scores - new_top", "scores", "subtract the new top"),
             ("scores - new_top", "scores - top", "subtract the new top"),
             (
