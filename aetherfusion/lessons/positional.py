@@ -122,8 +122,7 @@ def add_positions(x: Tensor, table: Tensor) -> Table:
     n, rows = x.shape[1], table[: x.shape[1]].expand_as(x)
     return x + rows, {
         "token n gets row n": [x + table[-n:], x + table[1 : n + 1], x + table[0]],
-        "add the rows; you subtract them": [x - rows, rows - x],
-        "these are the rows alone; add them to x": [rows[0], rows],
+        "add the rows to x": [x - rows, rows - x, rows[0], rows],
         "convert the rows to x.dtype, not always to half": [x + rows.half(), (x + rows).half()],
     }
 
@@ -257,9 +256,8 @@ def rotate_grid(x: Tensor, height: int, width: int) -> Table:
     """half of the pairs turn by the row, half by the column"""
     d, (r, c) = x.shape[1], _cells(height, width)
     row, column, long_row, long_column = (_waves(p, w) for w in (d // 2, d) for p in (r, c))
-    halves = [(column, row), (row, row), (column, column)]
     wrong = {
-        "the row turns the first half, the column the second": halves,
+        "the row turns the first half only": [(column, row), (row, row), (column, column)],
         "each half has clocks of its own": [(long_row[:, : d // 4], long_column[:, : d // 4])],
         "turn by row and column, not by the number of the cell": [(_waves(width * r + c, d),)],
         "this turns the other way; look at the minus": [(row.conj(), column.conj())],

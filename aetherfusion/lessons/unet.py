@@ -110,8 +110,7 @@ def overfit(network: Any, x: Tensor, target: Tensor, steps: int, lr: float) -> T
         "take the loss from before the step": "l.item() -> F.mse_loss(n(x), y).item()",
         "an optimizer made again in each step forgets its averages": f"l =  -> {make}; l = ",
         "use the mean squared error": " y) ->  y, reduction='sum') or mse_loss -> l1_loss",
-        "use AdamW with the learning rate lr":
-            ", lr) -> ) or , lr) -> , 0.01) or AdamW -> SGD or AdamW -> Adam",
+        "use AdamW with the rate lr": ", lr) -> ) or lr) -> 0.01) or AdamW -> SGD or AdamW -> Adam",
     }, new=lambda: copy.deepcopy(network), x=x, y=target, steps=range(steps), lr=lr)  # fmt: skip
 
 
@@ -120,15 +119,14 @@ def overfit(network: Any, x: Tensor, target: Tensor, steps: int, lr: float) -> T
 def residual_forward(block: Any, x: Tensor, condition: Tensor) -> Table:
     """features, condition and input meet as in ResidualBlock"""
     code = """h = m.norm2(m.conv1(F.silu(m.norm1(x))))
-scale, shift = m.modulation(F.silu(c))[..., None, None].chunk(2, 1)
-h = h * (1 + scale) + shift; out = m.skip(x) + m.conv2(F.silu(h))"""
+a, b = m.modulation(F.silu(c))[..., None, None].chunk(2, 1)
+h = h * (1 + a) + b; out = m.skip(x) + m.conv2(F.silu(h))"""
     one, two = "F.silu(m.norm1(x)) -> m.norm1(x)", "F.silu(h) -> h"
     return _edited(code, {
         "the input is missing; add block.skip(x) at the end": "m.skip(x) +  -> ",
-        "a scale of 0 should leave h unchanged": "1 + scale -> scale",
-        "the first half is the scale, the second the shift": "scale, shift -> shift, scale",
-        "use the scale and the shift":
-            "+ shift ->  or (1 + scale) -> 1 or h * (1 + scale) + shift -> h",
+        "a scale of 0 should leave h unchanged": "1 + a -> a",
+        "the first half is the scale, the second the shift": "a, b -> b, a",
+        "use the scale and the shift": " + b ->  or (1 + a) -> 1 or h * (1 + a) + b -> h",
         "SiLU is missing in front of the modulation or of a convolution":
             f"F.silu(c) -> c or {one} or {two} or {one} and {two}",
         "norm1 comes before SiLU, norm2 before scale and shift":
@@ -142,24 +140,24 @@ h = h * (1 + scale) + shift; out = m.skip(x) + m.conv2(F.silu(h))"""
                    for b, c, h, d in ((3, 2, 3, 2), (2, 3, 5, 1), (1, 1, 2, 3))])  # fmt: skip
 def unet_forward(net: Any, x: Tensor, condition: Tensor, places: Tensor) -> Table:
     """down, through the blocks, up, with the skip across"""
-    code = """s = m.encode(m.fold(x), c); h = m.down(s); t = h.flatten(2).mT + p
+    code = """f, act, norm = m.fold(x), F.silu, m.norm; s = m.encode(f, c); h = m.down(s)
+t = h.flatten(2).mT + p
 for block in m.blocks: t = block(t, c)
 u = m.up(t.mT.unflatten(2, h.shape[2:])); h = m.decode(torch.cat([u, s], 1), c)
-out = m.unfold(F.silu(m.norm(h)))"""
+out = m.unfold(act(norm(h)))"""
     cut = "h.flatten(2).mT -> h.reshape(len(h), -1, h.shape[1])"
-    back, end = "t.mT.unflatten(2, h.shape[2:]) -> t.reshape(h.shape)", "F.silu(m.norm(h)) -> "
+    back = "t.mT.unflatten(2, h.shape[2:]) -> t.reshape(h.shape)"
     return _edited(code, {
         "add places to the tokens once, before the first block":
             "+ p ->  or + p ->  and (t, -> (t + p, or (t, -> (t + p,",
         "first the channels from up, then the skip": "[u, s] -> [s, u]",
-        "the skip is the output of encode":
-            "s], -> m.fold(x)], or m.encode(m.fold(x), c) -> m.fold(x)",
+        "the skip is the output of encode": "[u, s] -> [u, f] or m.encode(f, c) -> f",
         "the tokens go through all blocks, each on those of the one before":
             "m.blocks -> [] or m.blocks -> m.blocks[:1] or m.blocks -> m.blocks[-1:]",
         "reshape scrambles the tokens; an axis has to move": f"{cut} or {back} or {cut} and {back}",
         "height and width are exchanged": "(2, h.shape[2:]) -> (2, h.mT.shape[2:]).mT",
         "norm, then SiLU, come before unfold":
-            f"{end}h or {end}F.silu(h) or {end}m.norm(h) or {end}m.norm(F.silu(h))",
+            "act(norm(h)) -> h or (norm(h)) -> (h) or act(norm -> (norm or act(norm -> norm(act",
     }, m=net, x=x, c=condition, p=places)  # fmt: skip
 
 
@@ -167,18 +165,16 @@ out = m.unfold(F.silu(m.norm(h)))"""
                    ((3, 5, 7, 1, 4), (2, 6, 4, 3, 0), (5, 8, 5, 0, 2))])  # fmt: skip
 def influence_on(network: Any, image: Tensor, row: int, column: int) -> Table:
     """the influence of every pixel on the one in row and column"""
-    code = "x = image.clone().requires_grad_(); y = net(x)[0, :, i, j].sum()\n"
-    code += "g = torch.autograd.grad(y, x)[0][0]; out = g.abs().sum(0)"
+    code = "x = image.clone().requires_grad_(); H, W = x.shape[2:]; y = net(x)[0, :, i, j].sum()\n"
+    code += "g = torch.autograd.grad(y, x)[0][0]; a = g.abs(); out = a.sum(0)"
     return _edited(code, {
         "take absolute values before you add up the channels":
-            "abs(). ->  or abs().sum(0) -> sum(0).abs() or abs() -> square()"
-            " or abs().sum(0) -> norm(dim=0)",
+            ".abs() ->  or abs -> square or a.sum(0) -> abs(g.sum(0)) or a.sum(0) -> g.norm(2, 0)",
         "add up the channels of the gradient":
-            ".abs().sum(0) ->  or .sum(0) ->  or .sum(0) -> [0] or .sum(0) -> .mean(0)",
+            "a.sum(0) -> g or a.sum(0) -> a or a.sum(0) -> a[0] or a.sum -> a.mean",
         "add up the channels of the output": ", :, i -> , 0, i or j].sum -> j].mean",
         "take the pixel in this row and column, and no other":
-            ", :, i, j ->  or i, j] -> j % x.shape[2], i % x.shape[3]]"
-            " or i, j] -> x.shape[2] // 2, x.shape[3] // 2] or i, j] -> 0, 0]",
+            ", :, i, j ->  or i, j] -> j % H, i % W] or i, j] -> H // 2, W // 2] or i, j] -> 0, 0]",
     }, net=network, image=image, i=row, j=column)  # fmt: skip
 
 
@@ -205,15 +201,14 @@ def pixels_seen(before: int, after: int) -> Table:
     for width, stride in [(3, 1)] * before + [(2, 2)] + [(3, 1)] * after:
         x = F.conv1d(x, torch.ones(1, 1, width), stride=stride, padding=width // 3)
     seen = torch.autograd.grad(x[0, 0, 12], start)[0] > 0
+    widths = [2 + n * after + m * before for n, m in ((4, 4), (2, 4), (2, 2), (2, 1), (4, 1))]
     return int(seen.sum()), {
         "a cell at half size is two pixels wide": 1 + 2 * (before + after),
         "Downsample itself sees a square of 2 x 2, not one pixel": 1 + 2 * before + 4 * after,
-        "a convolution before the halving counts single pixels": 2 * (1 + 2 * after + 2 * before),
-        "the halving doubles what comes after it": 2 * (1 + 2 * before) + 2 * after,
-        "a 3 x 3 convolution adds a pixel, or a cell, on either side": [
-            2 + n * after + m * before for n, m in ((2, 2), (2, 1), (4, 1))],
+        "a convolution before the halving counts single pixels, one after it double": widths[:2],
+        "a 3 x 3 convolution adds a pixel, or a cell, on either side": widths[2:],
         "windows overlap; the widths add up": [2 * 3**after + n * before for n in (1, 2)],
-    }  # fmt: skip
+    }
 
 
 @exercise(lambda: [(randn(6 - h, h * w, 3), h, w) for h, w in ((3, 5), (4, 2), (2, 6))])
@@ -230,16 +225,15 @@ def tokens_to_map(tokens: Tensor, height: int, width: int) -> Table:
 @exercise(lambda: [(*randn(2, 7 - c, c, 3, c), randn(7 - c, 3 * c)) for c in (5, 1, 4)])
 def gated_update(x: Tensor, h: Tensor, steering: Tensor) -> Table:
     """a block with a gate; with steering at zero it is the identity"""
-    code = "a, b, g = s[..., None, None].chunk(3, 1); out = x + g * (h * (1 + a) + b)"
+    code = "a, b, g = s[..., None, None].chunk(3, 1); c = 1 + a; out = x + g * (h * c + b)"
     orders = " or ".join(f"a, b, g -> {', '.join(order)}" for order in permutations("abg"))
     return _edited(code, {
-        "a scale of 0 should leave h unchanged": "(1 + a) -> a",
+        "a scale of 0 should leave h unchanged": "1 + a -> a",
         "x is missing; the update is added to it": "x +  -> ",
-        "scale, shift and gate come in this order": orders.removeprefix("a, b, g -> a, b, g or "),
+        "scale, shift and gate come in this order": orders,
         "the gate itself multiplies the update, all of it and nothing else":
-            "g *  ->  or + g -> + (1 + g) or x + g * ( -> g * (x + "
-            " or (h * (1 + a) + b) -> h * (1 + a) + b",
-        "add the shift, and do not scale it": " + b ->  or (h * (1 + a) + b) -> (h + b) * (1 + a)",
+            "g *  ->  or + g -> + (1 + g) or x + g * ( -> g * (x +  or (h * c + b) -> h * c + b",
+        "add the shift, and do not scale it": " + b ->  or (h * c + b) -> (h + b) * c",
     }, x=x, h=h, s=steering)  # fmt: skip
 
 

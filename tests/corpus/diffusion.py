@@ -64,12 +64,12 @@ CORPUS: Corpus = {
             (
                 "path.alpha(t) * x0 + path.sigma(t) * noise",
                 "(1 - t) * x0 + t * noise",
-                "xt: 1 - t and t are the straight path only",
+                "xt: this holds on the straight path only",
             ),
             (
                 "path.d_alpha(t) * x0 + path.d_sigma(t) * noise",
                 "noise - x0",
-                "v: noise - x0 is the velocity on the straight path only",
+                "v: this holds on the straight path only",
             ),
             ("d_alpha(t) * x0 + path.d_sigma", "alpha(t) * x0 + path.sigma", "this is xt"),
             ("x0 + path.d_sigma", "x0 - path.d_sigma", "v: add the second term"),

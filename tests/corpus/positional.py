@@ -253,9 +253,9 @@ CORPUS: Corpus = {
             ("x.shape[1]", "len(x)", "raised RuntimeError"),
             (".to(x.dtype)", "", "convert the rows"),
             (".to(x.dtype)", ".half()", "not always to half"),
-            ("x + rows", "x - rows", "you subtract them"),
+            ("x + rows", "x - rows", "add the rows to x"),
             ("x + rows", "x * rows", "one of your values is?"),
-            ("x + rows", "rows", "add them to x"),
+            ("x + rows", "rows", "add the rows to x"),
             ("x + rows", "torch.cat([x, rows.expand_as(x)], -1)", "the shape should be (4, 5, 6)"),
             ("table[:n]", "table[-n:]", "token n gets row n"),
             ("table[:n]", "table[0]", "token n gets row n"),
@@ -624,7 +624,11 @@ CORPUS: Corpus = {
         return turned.flatten(1)""",
         [
             ("a * cos - b * sin, a * sin + b", "a * cos + b * sin, -a * sin + b", "the other way"),
-            ("[cell // width, cell % width]", "[cell % width, cell // width]", "the first half"),
+            (
+                "[cell // width, cell % width]",
+                "[cell % width, cell // width]",
+                "the row turns the first half",
+            ),
             (
                 "[cell // width, cell % width]",
                 "[cell // width] * 2",

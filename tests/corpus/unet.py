@@ -79,7 +79,7 @@ CORPUS: Corpus = {
         [
             ("2 * cells", "cells", "two pixels wide"),
             ("2 * cells", "2 * cells - 1", "a square of 2 x 2"),
-            ("2 * before", "4 * before", "single pixels"),
+            ("2 * before", "4 * before", "counts single pixels"),
             ("2 * before", "before", "on either side"),
             (
                 "return 2 * cells + 2 * before",
@@ -92,13 +92,13 @@ CORPUS: Corpus = {
             ("return 2 * cells", "return [cells]\n        2 * cells", "a number is wanted"),
             ("1 + 2 * after", "1 + after", "on either side"),
             ("1 + 2 * after", "3 ** after", "the widths add up"),
-            ("2 * cells + 2 * before", "2 * (cells + 2 * before)", "single pixels"),
+            ("2 * cells + 2 * before", "2 * (cells + 2 * before)", "counts single pixels"),
             ("2 * cells + 2 * before", "1 + 2 * before + 2 * after + 1", "on either side"),
             ("return 2", "2", "is a `return` missing?"),
             (
                 "return 2 * cells + 2 * before",
                 "return 2 * (1 + 2 * before) + 2 * after",
-                "doubles what comes after",
+                "counts single pixels, one after it double",
             ),
         ],
         [
