@@ -69,7 +69,7 @@ def mix_and_velocity(path: NoisePath, x0: Tensor, noise: Tensor, t: Tensor) -> T
 def split(path: NoisePath, xt: Tensor, v: Tensor, t: Tensor) -> Table:
     """x0 and the noise, from where the picture is and how it moves"""
 
-    def by(a: Tensor, s: Tensor, da: Tensor, ds: Tensor, minus: int = 1) -> dict[str, Tensor]:
+    def by(a: Tensor, s: Tensor, da: Tensor, ds: Tensor, *, minus: int = 1) -> dict[str, Tensor]:
         x0, noise = ds * xt - minus * s * v, a * v - minus * da * xt
         return {"x0": x0 / (a * ds - da * s), "noise": noise / (a * ds - da * s)}
 
@@ -172,9 +172,8 @@ def training_loss(path: NoisePath, x0: Tensor) -> Table:
     flat, right = _best(path, path.mix(x0, even, t), t), loss(v_hat, v)
     seen = _best(path, x0, t), _best(path, noise, t), _best(path, xt, 1 - t)
     return right, {
-        "the target is v": [loss(v_hat, x) for x in (noise, x0, xt)],
+        "the target is v": [loss(v_hat, x) for x in (noise, x0, xt, -v)],
         "noise - x0 is the velocity on the straight path only": loss(v_hat, noise - x0),
-        "the sign of the target is wrong": loss(v_hat, -v),
         "xt and v must hold the same noise": loss(v_hat, fresh),
         "draw the noise with randn": loss(flat, path.velocity(x0, even, t)),
         "the network must see xt, and the t of that mixture": [loss(x, v) for x in seen],
@@ -303,9 +302,8 @@ def log_density(velocity: Any, x: Tensor, num_steps: int) -> Table:
         y = y + torch.sin(y + 2 * i / num_steps) / num_steps
     end = -(y**2) / 2 - half
     return end + total, {
-        "the density changes with the volume; add up dv/dx": end,
         "dv/dx has the wrong sign": end - total,
-        "divide dv/dx by the number of steps too": end + num_steps * total,
+        "add up dv/dx, divided by the number of steps": [end, end + num_steps * total],
         "take the normal density where the walk ends": total - x**2 / 2 - half,
         "add the normal density at the end of the walk": [total, -total],
     }

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..attention import TransformerBlock
 from ..unet import ResidualBlock, UNetWithAttention
 from . import Table, exercise
+from .attention import _stirred
 
 
 def _edited(code: str, mistakes: dict[str, str], **names: Any) -> Table:
@@ -21,18 +22,13 @@ def _edited(code: str, mistakes: dict[str, str], **names: Any) -> Table:
     def out(edits: str) -> Any:
         text = code
         for edit in edits.split(" and "):
-            text = text.replace(*edit.split(" -> "))
+            old, new = edit.split(" -> ")
+            text = text.replace(old, new)
         exec(text, scope := {"F": F, "torch": torch, **names})
         return scope["out"]
 
     wrongs = {words: [*map(out, edits.split(" or "))] for words, edits in mistakes.items()}
     return out("out -> out"), wrongs
-
-
-def _stirred(module: nn.Module) -> nn.Module:
-    for parameter in module.parameters():
-        parameter.data += 0.2 * torch.randn_like(parameter)
-    return module
 
 
 @exercise(lambda: [(randn(h, w), randn(3, 3)) for h, w in ((4, 6), (5, 3), (2, 7))])
@@ -79,8 +75,7 @@ def unfold_pixels(x: Tensor) -> Table:
     return right, {
         "a reshape alone moves no number; permute the axes first": x.reshape(right.shape),
         "split the channels into (channels, 2, 2), in this order": others.reshape(right.shape),
-        "the first 2 is the row inside a square, the second the column": wrong[0],
-        "put each 2 behind the axis it belongs to: (H, 2, W, 2)": wrong[1:],
+        "the first 2 belongs behind H, the second behind W: (H, 2, W, 2)": wrong,
     }
 
 

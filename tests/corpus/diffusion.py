@@ -281,7 +281,7 @@ CORPUS: Corpus = {
             ("net(xt, t), v", "net(xt, t), noise", "the target is v"),
             ("net(xt, t), v", "net(xt, t), x0", "the target is v"),
             ("net(xt, t), v", "net(xt, t), xt", "the target is v"),
-            ("net(xt, t), v", "net(xt, t), -v", "the sign of the target"),
+            ("net(xt, t), v", "net(xt, t), -v", "the target is v"),
             ("velocity(x0, noise, t)", "velocity(x0, torch.randn_like(x0), t)", "the same noise"),
             ("path.velocity(x0, noise, t)", "noise - x0", "on the straight path only"),
             ("randn_like", "rand_like", "draw the noise with randn"),
@@ -584,9 +584,9 @@ CORPUS: Corpus = {
         normal = -(x**2) / 2 - math.log(2 * math.pi) / 2
         return (normal + total).detach()""",
         [
-            ("normal + total", "normal", "add up dv/dx"),
+            ("normal + total", "normal", "add up dv/dx, divided"),
             ("normal + total", "normal - total", "dv/dx has the wrong sign"),
-            ("slope / num_steps", "slope", "divide dv/dx by the number"),
+            ("slope / num_steps", "slope", "add up dv/dx, divided"),
             (" - math.log(2 * math.pi) / 2", "", "off by +0.9189"),
             ("math.log(2 * math.pi) / 2", "math.log(2 * math.pi)", "off by -0.9189"),
             ("normal + total", "total", "add the normal density"),

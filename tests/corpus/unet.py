@@ -277,7 +277,7 @@ CORPUS: Corpus = {
                 "2, 2, channels // 4, height, width)\n        squares = squares.permute(0, 3, 4, 1, 5, 2)",  # noqa: E501
                 "in this order",
             ),
-            ("0, 1, 4, 2, 5, 3", "0, 1, 4, 3, 5, 2", "the first 2 is the row"),
+            ("0, 1, 4, 2, 5, 3", "0, 1, 4, 3, 5, 2", "the first 2 belongs behind H"),
             ("0, 1, 4, 2, 5, 3", "0, 1, 2, 4, 3, 5", "(H, 2, W, 2)"),
             ("0, 1, 4, 2, 5, 3", "0, 1, 4, 2, 3, 5", "(H, 2, W, 2)"),
             ("0, 1, 4, 2, 5, 3", "0, 1, 2, 4, 5, 3", "(H, 2, W, 2)"),
