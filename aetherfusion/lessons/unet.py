@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torch._dynamo  # the first optimizer loads it, and a time limit must not interrupt that
 import torch.nn.functional as F
 from torch import Tensor, nn, randn
 from torch.utils.flop_counter import FlopCounterMode
