@@ -41,13 +41,6 @@ def method_of(owner: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     return add
 
 
-def show(figure: Any, alt: str, *, dpi: int = 90) -> None:
-    """Shows a matplotlib figure once, with `alt` for those who cannot see it, and closes it."""
-    from IPython.display import display
-
-    display(_image(figure, alt, dpi))
-
-
 class Live:
     """A figure that is redrawn in place while a cell runs; `alt` says what it shows."""
 
@@ -57,23 +50,22 @@ class Live:
 
     def show(self, figure: Any, *, dpi: int = 90) -> None:
         """Replaces the figure shown before, and closes this one."""
-        from IPython.display import display
+        from IPython.display import Image, display
+        from matplotlib import pyplot
 
-        image = _image(figure, self.alt, dpi)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=dpi, bbox_inches="tight")
+        pyplot.close(figure)
+        image = Image(file.getvalue(), format="png", metadata={"alt": self.alt})
         if self.handle is None:
             self.handle = display(image, display_id=True)
         else:
             self.handle.update(image)
 
 
-def _image(figure: Any, alt: str, dpi: int) -> Any:
-    from IPython.display import Image
-    from matplotlib import pyplot
-
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi, bbox_inches="tight")
-    pyplot.close(figure)
-    return Image(file.getvalue(), format="png", metadata={"alt": alt})
+def show(figure: Any, alt: str, *, dpi: int = 90) -> None:
+    """Shows a matplotlib figure once, with `alt` for those who cannot see it, and closes it."""
+    Live(alt).show(figure, dpi=dpi)
 
 
 #: The right result, and wrong ones: {what is wrong: the result of that mistake, or a list of them}.
@@ -236,6 +228,7 @@ class _Trial:
     def part(self, index: int, name: str) -> "_Trial":
         """One of several results."""
         lists = {words: w if isinstance(w, list) else [w] for words, w in self.wrongs.items()}
+        lists |= {f"this is {n}": [{name: r}] for n, r in self.right.items() if n != name}
         wrongs = {words: [w[name] for w in ws if name in w] for words, ws in lists.items()}
         return replace(self, right=self.right[name], wrongs=wrongs, answer=self.answer[index])
 

@@ -70,7 +70,7 @@ CORPUS: Corpus = {
             (
                 "return torch.minimum(plain, flipped), torch.where(flipped < plain, other, index)",
                 "return torch.where(flipped < plain, other, index), torch.minimum(plain, flipped)",
-                "distances: the values should be of type",
+                "distances: this is indices",
             ),
             (
                 "return torch.minimum(plain, flipped), torch",
