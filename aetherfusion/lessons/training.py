@@ -76,27 +76,28 @@ def mix_in(average: Tensor, newest: Tensor, n: int, exponent: float) -> Table:
     lambda: [(*torch.randn(3, n), torch.rand(n), k, lr)
              for n, k, lr in ((5, 3, 0.1), (3, 1, 0.3), (7, 40, 0.2))]
 )  # fmt: skip
-def adamw_step(p: Tensor, grad: Tensor, m: Tensor, v: Tensor, k: int, lr: float) -> Table:
+def adamw_step(p: Tensor, grad: Tensor, mean: Tensor, squares: Tensor, k: int, lr: float) -> Table:
     """the weights and both means after one step of AdamW"""
 
     def step(
         g: Tensor = grad, keep: Any = (0.9, 0.97), decay: float = 0.01 * lr, fix: Any = (k, k),
         power: int = 2, root: float = 0.5, size: float = lr,
     ) -> dict[str, Tensor]:  # fmt: skip
-        m1, v1 = (b * x + (1 - b) * g**n for b, x, n in zip(keep, (m, v), (1, power), strict=True))
-        move = m1 / (1 - 0.9 ** fix[0]) / ((v1 / (1 - 0.97 ** fix[1])) ** root + 1e-8)
-        return {"p": (1 - decay) * p - size * move, "m": m1, "v": v1}
+        b, c = keep
+        m, s = b * mean + (1 - b) * g, c * squares + (1 - c) * g**power
+        move = m / (1 - 0.9 ** fix[0]) / ((s / (1 - 0.97 ** fix[1])) ** root + 1e-8)
+        return {"p": (1 - decay) * p - size * move, "mean": m, "squares": s}
 
     kept, raw = ((0.1, 0.97), (0.9, 0.03), (0.9, 0.999)), ((999, k), (k, 999), (999, 999))
     decayed = grad + 0.01 * p
     return step(), {
-        "v is a mean of the squares": step(power=1),
-        "m keeps 0.9 of the old mean, v 0.97": [step(keep=b) for b in kept],
+        "squares is the mean of grad**2": step(power=1),
+        "mean keeps 0.9 of itself, squares 0.97": [step(keep=b) for b in kept],
         "weight decay is no part of the gradient": [step(decayed, decay=d) for d in (0, 0.01 * lr)],
         "weight decay is missing": step(decay=0),
         "the weights shrink by lr * 0.01": step(decay=0.01),
-        "m and v begin at 0; divide by 1 - 0.9**k, 1 - 0.97**k": [step(fix=f) for f in raw],
-        "divide by the root of v_hat": step(root=1),
+        "both means begin at 0; divide by 1 - 0.9**k, 1 - 0.97**k": [step(fix=f) for f in raw],
+        "divide by the root of squares_hat": step(root=1),
         "the step goes downhill, so subtract it": step(size=-lr),
         "multiply the step by lr": step(size=1),
     }
@@ -234,7 +235,7 @@ def diagnose() -> Table:
 
 @exercise(lambda: [(s, n) for n in (40, 7, 100) for s in range(0, n + 1, 3)])
 def cosine_decay(step: int, total_steps: int) -> Table:
-    """half a cosine from 1 to 0, compared with the formula at 50 steps"""
+    """half a cosine from 1 to 0, compared with the formula at 51 steps"""
     turn, double, quarter = (math.cos(f * math.pi * step / total_steps) for f in (1, 2, 0.5))
     return (1 + turn) / 2, {
         "it ends at -1; bring the cosine from [-1, 1] to [0, 1]": [turn, turn / 2],
@@ -270,7 +271,7 @@ def drop_labels(labels: Tensor, probability: float, null_label: int) -> Table:
     ]
 )
 def more_than_chance(distances: Tensor) -> Table:
-    """what each line gains, and which gains are more than chance"""
+    """which gains are more than two standard errors"""
     num, mean, spread = distances.shape[1], distances.mean(1), distances.std(1)
     gain, k = mean[:-1] - mean[1:], 2 * (2 / num) ** 0.5
     error = k * spread.square().mean() ** 0.5
@@ -294,7 +295,7 @@ def more_than_chance(distances: Tensor) -> Table:
     tolerance=1e-3,
 )  # fmt: skip
 def chosen_afterwards(copies: Tensor, times: Tensor, exponents: Tensor, n: int) -> Table:
-    """an average with another exponent, from copies that were kept"""
+    """an average with the exponent 8, from copies with others"""
     k, p, q = torch.arange(1, n + 1).double()[:, None], exponents + 1, 9.0
 
     def shares(time: Any, power: Any) -> Tensor:

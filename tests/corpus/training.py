@@ -319,46 +319,42 @@ CORPUS: Corpus = {
         ],
     ),
     "adamw_step": (
-        "p, grad, m, v, k, lr",
+        "p, grad, mean, squares, k, lr",
         """
-        m = 0.9 * m + 0.1 * grad
-        v = 0.97 * v + 0.03 * grad**2
-        m_hat = m / (1 - 0.9**k)
-        v_hat = v / (1 - 0.97**k)
+        mean = 0.9 * mean + 0.1 * grad
+        squares = 0.97 * squares + 0.03 * grad**2
+        mean_hat = mean / (1 - 0.9**k)
+        squares_hat = squares / (1 - 0.97**k)
         p = p - lr * 0.01 * p
-        p = p - lr * m_hat / (v_hat.sqrt() + 1e-8)
-        return p, m, v""",
+        p = p - lr * mean_hat / (squares_hat.sqrt() + 1e-8)
+        return p, mean, squares""",
         [
-            ("grad**2", "grad", "v is a mean of the squares"),
-            ("0.9 * m + 0.1 * grad", "0.1 * m + 0.9 * grad", "m keeps 0.9"),
-            ("0.97 * v + 0.03 *", "0.999 * v + 0.001 *", "v 0.97"),
+            ("grad**2", "grad", "squares is the mean of grad**2"),
+            ("0.9 * mean + 0.1 * grad", "0.1 * mean + 0.9 * grad", "mean keeps 0.9 of itself"),
+            ("0.97 * squares + 0.03 *", "0.999 * squares + 0.001 *", "squares 0.97"),
             ("p = p - lr * 0.01 * p", "pass", "weight decay is missing"),
             ("lr * 0.01 * p", "0.01 * p", "the weights shrink by lr * 0.01"),
             (
-                "m = 0.9 *",
-                "grad = grad + 0.01 * p\n        m = 0.9 *",
+                "mean = 0.9 *",
+                "grad = grad + 0.01 * p\n        mean = 0.9 *",
                 "p: weight decay is no part",
             ),
-            ("m / (1 - 0.9**k)", "m", "m and v begin at 0"),
-            (
-                "        m_hat = m / (1 - 0.9**k)\n        v_hat = v / (1 - 0.97**k)",
-                "        m_hat, v_hat = m, v",
-                "m and v begin at 0",
-            ),
-            ("v_hat.sqrt()", "v_hat", "divide by the root"),
-            ("p - lr * m_hat", "p + lr * m_hat", "the step goes downhill"),
-            ("p - lr * m_hat", "p - m_hat", "multiply the step by lr"),
-            ("return p, m, v", "return p", "3 results are wanted"),
-            ("m = 0.9 * m + 0.1 * grad", "m.mul_(0.9).add_(0.1 * grad)", "changes `m`"),
-            ("return p, m, v", "return m, v, p", "?"),
-            ("return p, m, v", "p, m, v", "`return` missing"),
+            ("mean / (1 - 0.9**k)", "mean", "both means begin at 0"),
+            ("squares / (1 - 0.97**k)", "squares", "both means begin at 0"),
+            ("squares_hat.sqrt()", "squares_hat", "divide by the root of squares_hat"),
+            ("p - lr * mean_hat", "p + lr * mean_hat", "the step goes downhill"),
+            ("p - lr * mean_hat", "p - mean_hat", "multiply the step by lr"),
+            ("return p, mean, squares", "return p", "3 results are wanted"),
+            ("mean = 0.9 * mean + 0.1 * grad", "mean.mul_(0.9).add_(0.1 * grad)", "changes `mean`"),
+            ("return p, mean, squares", "return mean, squares, p", "?"),
+            ("return p, mean, squares", "p, mean, squares", "`return` missing"),
         ],
         [
-            ("0.9 * m + 0.1 * grad", "torch.lerp(m, grad, 0.1)"),
+            ("0.9 * mean + 0.1 * grad", "torch.lerp(mean, grad, 0.1)"),
             ("p - lr * 0.01 * p", "(1 - lr * 0.01) * p"),
-            ("v_hat.sqrt()", "v_hat**0.5"),
+            ("squares_hat.sqrt()", "squares_hat**0.5"),
             ("grad**2", "grad.square()"),
-            ("return p, m, v", "return [p, m, v]"),
+            ("return p, mean, squares", "return [p, mean, squares]"),
         ],
     ),
     "clip_factor": (
@@ -454,8 +450,8 @@ CORPUS: Corpus = {
         ],
         [
             (
-                "while step < last:",
-                "for step in range(step + 1, last + 1):\n            one_step()\n        while False:",
+                "while step < last:\n            one_step()\n            step += 1",
+                "[one_step() for _ in range(step, last)]\n        step = last",
             ),
             ("if saved is not None", "if saved"),
             ("step = 0", 'step = saved["step"] if saved else 0'),
