@@ -152,7 +152,7 @@ def train_step(x: Tensor, target: Tensor, weight: Tensor, stale: Tensor) -> Tabl
     def moved(gradient: Tensor, longest: float = 1.0) -> Tensor:
         return weight - 0.5 * gradient / max(1.0, float(gradient.norm() / longest))
 
-    old = [(slope + stale,), (slope + stale / 16,), (slope + stale, math.inf)]
+    old: Any = [(slope + stale,), (slope + stale / 16,), (slope + stale, math.inf)]
     return moved(slope), {
         "the weights did not move; call scaler.step(optimizer)": weight,
         "clip the gradient to length 1": [moved(slope, c) for c in (math.inf, 0.1, 10)],
@@ -190,6 +190,9 @@ def summed_gradient(net: nn.Linear, inputs: Tensor, targets: Tensor) -> Table:
 class _Part(list[int]):
     """Stands for a network, an optimizer or a generator: all that was ever done to it."""
 
+    def step(self) -> list[int]:
+        return self.__iadd__([1])
+
     def load_state_dict(self, state: list[int]) -> None:
         self[:] = map(int, state)
 
@@ -198,8 +201,8 @@ class _Part(list[int]):
 
 def _resume(student: Student, stop: int, last: int) -> list[int]:
     first, second = ([_Part([start * i]) for i in (1, 2, 3)] for start in (1000, 2000))
-    saved = student(lambda: [part.append(1) for part in first], *first, stop, None)
-    student(lambda: [part.append(1) for part in second], *second, last, saved)
+    saved = student(lambda: [part.step() for part in first], *first, stop, None)
+    student(lambda: [part.step() for part in second], *second, last, saved)
     return [sum(part) for part in second]
 
 
@@ -215,7 +218,9 @@ def resumable(stop: int, last: int) -> Table:
         "save its state, and load it": [ends(2000, n) for n in (last - stop, last)],
         "save after the loop, not before": ends(1000, last - stop),
         "go on from the step that was saved, not from 0": ends(1000, stop + last),
-        "the loop ends after step `last`": [ends(1000, n) for n in (stop, last - 1, last + 1)],
+        "`last` steps in all are wanted; look where the count begins": [
+            ends(1000, n) for n in (stop, last - 1, last + 1)
+        ],
     }
 
 
@@ -290,8 +295,8 @@ def more_than_chance(distances: Tensor) -> Table:
 
 
 @exercise(
-    lambda: [(torch.randn(m, 3).double(), torch.arange(1, m + 1) * n // m, torch.randn(m).exp(), n)
-             for m, n in ((6, 60), (5, 40), (8, 90))],
+    lambda: [(torch.randn(m, 3).double(), torch.arange(1, m + 1) * n // m,
+              torch.arange(m).double(), n) for m, n in ((6, 60), (5, 40), (8, 90))],
     tolerance=1e-3,
 )  # fmt: skip
 def chosen_afterwards(copies: Tensor, times: Tensor, exponents: Tensor, n: int) -> Table:
