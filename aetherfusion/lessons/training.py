@@ -187,32 +187,32 @@ def summed_gradient(net: nn.Linear, inputs: Tensor, targets: Tensor) -> Table:
     }
 
 
-class _Part(list[int]):
-    """Stands for a network, an optimizer or a generator: all that was ever done to it."""
+def _resume(student: Student, stop: int, last: int) -> tuple[float, ...]:
+    """Two runs whose weight, learning rate and random numbers count the steps, one resumed."""
 
-    def step(self) -> list[int]:
-        return self.__iadd__([1])
+    def run(start: float, until: int, saved: Any) -> Any:
+        net, generator = nn.Linear(1, 1), torch.Generator().manual_seed(int(start))
+        optimizer = torch.optim.Adam([net.weight.fill_(start)], start)
 
-    def load_state_dict(self, state: list[int]) -> None:
-        self[:] = map(int, state)
+        def one_step() -> None:
+            net.weight.add_(1)
+            optimizer.param_groups[0]["lr"] += torch.rand(1, generator=generator).numel()
 
-    state_dict, get_state, set_state = list.copy, list.copy, load_state_dict
+        saved = student(one_step, net, optimizer, generator, until, saved)
+        drawn = torch.rand(1, generator=generator)
+        return saved, (float(net.weight), optimizer.param_groups[0]["lr"], float(drawn))
 
-
-def _resume(student: Student, stop: int, last: int) -> list[int]:
-    first, second = ([_Part([start * i]) for i in (1, 2, 3)] for start in (1000, 2000))
-    saved = student(lambda: [part.step() for part in first], *first, stop, None)
-    student(lambda: [part.step() for part in second], *second, last, saved)
-    return [sum(part) for part in second]
+    with torch.no_grad():
+        return run(2000.0, last, run(1000.0, stop, None)[0])[1]
 
 
 @exercise(lambda: [(4, 9), (2, 7), (6, 8)], run=_resume)
 def resumable(stop: int, last: int) -> Table:
     """a run that is stopped and resumed ends as one that never stopped"""
 
-    def ends(start: int, steps: int) -> dict[str, int]:
-        names = "net", "optimizer", "generator"
-        return {name: start * (i + 1) + steps for i, name in enumerate(names)}
+    def ends(start: int, steps: int) -> dict[str, float]:
+        drawn = torch.rand(steps + 1, generator=torch.Generator().manual_seed(start))[-1]
+        return {"net": start + steps, "optimizer": start + steps, "generator": float(drawn)}
 
     return ends(1000, last), {
         "save its state, and load it": [ends(2000, n) for n in (last - stop, last)],
@@ -291,11 +291,13 @@ def more_than_chance(distances: Tensor) -> Table:
         ],
         "the variance of a line is over its seeds, dim=1": gain > k * distances.std(),
         "any gain is let through; compare with the error": gain > 0,
+        "take the mean of the variances, not of their roots": gain > k * spread.mean(),
+        "var(1) divides by S - 1, as it should": gain > error * ((num - 1) / num) ** 0.5,
     }
 
 
 @exercise(
-    lambda: [(torch.randn(m, 3).double(), torch.arange(1, m + 1) * n // m,
+    lambda: [(torch.randn(m, 3).double(), torch.arange(1, m + 1) * n // (m + 1),
               torch.arange(m).double(), n) for m, n in ((6, 60), (5, 40), (8, 90))],
     tolerance=1e-3,
 )  # fmt: skip

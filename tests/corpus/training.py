@@ -347,6 +347,7 @@ CORPUS: Corpus = {
             ("return p, mean, squares", "return p", "3 results are wanted"),
             ("mean = 0.9 * mean + 0.1 * grad", "mean.mul_(0.9).add_(0.1 * grad)", "changes `mean`"),
             ("return p, mean, squares", "return mean, squares, p", "?"),
+            ("        return p,", "        p = p - lr * 0.01 * p\n        return p,", "?"),
             ("return p, mean, squares", "p, mean, squares", "`return` missing"),
         ],
         [
@@ -434,20 +435,22 @@ CORPUS: Corpus = {
             ("if saved is not None", "if False", "save its state"),
             ("if saved is not None", "if True", "TypeError"),
             ('"step": step,', "", "KeyError"),
-            ('"optimizer": optimizer.state_dict()', '"optimizer": None', "raised TypeError"),
+            ('"optimizer": optimizer.state_dict()', '"optimizer": None', "'NoneType' object"),
             ("step < last", "step < last - 1", "`last` steps in all are wanted"),
             ("step < last", "step <= last", "`last` steps in all are wanted"),
             ('"step": step', '"step": step - 1', "`last` steps in all are wanted"),
             ("            step += 1", "            step += 2", "?"),
             ("step < last", "step < saved", "TypeError"),
             ("        return {", "        state = {", "`return` missing"),
-            ('saved["net"]', "saved", "ValueError"),
+            ('saved["net"]', "saved", "RuntimeError"),
             ("step += 1", "pass", "did not end within"),
             (
                 'generator.set_state(saved["generator"])',
                 "generator.manual_seed(0)",
-                "AttributeError",
+                "generator: one of your values is?",
             ),
+            ("net.state_dict()", "net", "TypeError"),
+            ("generator.get_state()", "generator.state_dict()", "AttributeError"),
         ],
         [
             (
@@ -457,7 +460,7 @@ CORPUS: Corpus = {
             ("if saved is not None", "if saved"),
             ("step = 0", 'step = saved["step"] if saved else 0'),
             ('"step": step', '"step": last'),
-            ("generator.get_state()", "list(generator.get_state())"),
+            ("generator.get_state()", "generator.get_state().clone()"),
         ],
     ),
     "diagnose": (
@@ -510,6 +513,12 @@ CORPUS: Corpus = {
             ("return gain", "gain", "`return` missing"),
             ("distances.shape[1]", "len(distances)", "?"),
             (
+                "distances.var(1).mean()",
+                "distances.std(1).mean() ** 2",
+                "the mean of the variances",
+            ),
+            ("distances.var(1)", "distances.var(1, correction=0)", "divides by S - 1"),
+            (
                 "return gain > 2 * error",
                 "return bool((gain > 2 * error).all())",
                 "a tensor is wanted",
@@ -543,6 +552,7 @@ CORPUS: Corpus = {
             ("parts @ copies", "copies[-1]", "this is one copy"),
             ("return parts @ copies", "return parts", "the shape should be"),
             ("shares(n, 8.0)", "shares(n, 9.0)", "?"),
+            ("shares(n, 8.0)", "shares(times[-1], 8.0)", "?"),
             ("k <= time", "k < time", "?"),
             ("parts @ copies", "(parts[:, None] * copies)", "the shape should be"),
             ("return parts @ copies", "parts @ copies", "`return` missing"),
