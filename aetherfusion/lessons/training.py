@@ -218,9 +218,7 @@ def resumable(stop: int, last: int) -> Table:
         "save its state, and load it": [ends(2000, n) for n in (last - stop, last)],
         "save after the loop, not before": ends(1000, last - stop),
         "go on from the step that was saved, not from 0": ends(1000, stop + last),
-        "`last` steps in all are wanted; look where the count begins": [
-            ends(1000, n) for n in (stop, last - 1, last + 1)
-        ],
+        "`last` steps in all are wanted": [ends(1000, n) for n in (stop, last - 1, last + 1)],
     }
 
 
@@ -279,16 +277,14 @@ def more_than_chance(distances: Tensor) -> Table:
     """which gains are more than two standard errors"""
     num, mean, spread = distances.shape[1], distances.mean(1), distances.std(1)
     gain, k = mean[:-1] - mean[1:], 2 * (2 / num) ** 0.5
-    error = k * spread.square().mean() ** 0.5
+    error, spreads = k * spread.square().mean() ** 0.5, (spread[:-1], spread[1:])
     return gain > error, {
         "a smaller distance is better: the line above minus this one": -gain > error,
         "only a gain counts; do not take the absolute value": gain.abs() > error,
         "twice the standard error is wanted": gain > error / 2,
         "two means differ, and both have an error": gain > error / 2**0.5,
         "a mean of S seeds has S times less variance": gain > error * num**0.5,
-        "one variance for all: the mean of the lines'": [
-            gain > k * s for s in (spread[:-1], spread[1:])
-        ],
+        "one variance for all, the mean of the lines'": [gain > k * x for x in spreads],
         "the variance of a line is over its seeds, dim=1": gain > k * distances.std(),
         "any gain is let through; compare with the error": gain > 0,
         "take the mean of the variances, not of their roots": gain > k * spread.mean(),
