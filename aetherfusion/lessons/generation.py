@@ -3,7 +3,6 @@
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -39,15 +38,13 @@ def ddim_step(path: NoisePath, x: Tensor, x0_hat: Tensor, t: Tensor, t_next: Ten
     """a step of DDIM, on any path"""
     (a, s), (c, d) = ([path.alpha(time), path.sigma(time)] for time in (t, t_next))
     far, flat = x - a * x0_hat, c * x0_hat + d * (x - (1 - t) * x0_hat) / t
-    straight = [flat, ddim(lambda *_: x0_hat, x, torch.stack([t, t_next]))]
+    euler = ddim(lambda *_: x0_hat, x, torch.stack([t, t_next]))
+    straight = [flat, euler, FLOW.mix(x0_hat, far / s, t_next)]
     return c * x0_hat + d * far / s, {
         "divide what is left of x by sigma(t)": [c * x0_hat + d * far, c * x0_hat + far],
         "x is not the noise; first compute the noise that x0_hat implies": c * x0_hat + d * x,
         "the noise is x - alpha * x0_hat": [c * x0_hat + d * n / s for n in (-far, x - x0_hat)],
-        "1 - t and t are the straight path only": [
-            *straight,
-            (1 - t_next) * x0_hat + t_next * far / s,
-        ],
+        "1 - t and t are the straight path only": straight,
         "this has not moved; mix for t_next, with the noise at t": x,
         "alpha belongs to x0_hat, and sigma to the noise": c * far / s + d * x0_hat,
     }
@@ -261,15 +258,14 @@ def noise_of_each(num: int, seed: int) -> Table:
 
 def _clicks(student: Student, label: int, number: int) -> Tensor:
     """The picture at first, after a click, and after another choice and a click."""
-    handlers: list[Any] = []
-    which, seed, picture = (SimpleNamespace(value=v) for v in (label, number, -1.0))
-    button = SimpleNamespace(on_click=handlers.append)
+    button, which, seed, picture = (Mock(value=v) for v in (None, label, number, -1.0))
     student(button, which, seed, picture, lambda c, s: 10.0 * c + s, returns=False)
-    if not handlers or not callable(handlers[0]):
+    (handler, *_), _ = button.on_click.call_args or [(None,), {}]
+    if not callable(handler):
         raise NotYet("give button.on_click a function; it is called later, at a click")
     seen = [picture.value]
     for which.value, seed.value in ((label, number), (label + 1, number + 3)):
-        replace(student, function=handlers[0])(button, returns=False)
+        replace(student, function=handler)(button, returns=False)
         seen.append(picture.value if isinstance(picture.value, float) else torch.nan)
     return torch.tensor(seen)
 
