@@ -23,14 +23,10 @@ def _denoise(xt: Tensor, t: Tensor | float, labels: Tensor | float = 0) -> Tenso
     return torch.sin(0.7 * xt + t + labels)
 
 
-def _paths(num: int, *ends: float) -> list[Any]:
-    """A path, `num` tensors (B,) and two times, for every time at which a step ends."""
+def _paths(num: int, *ends: float, first: Any = None) -> list[Any]:
+    """A path or `first`, `num` tensors (B,) and two times, for every time at which a step ends."""
     kinds = zip((COSINE, FLOW, COSINE, FLOW), (7, 4, 9, 5), ends, strict=False)
-    return [(path, *torch.randn(num, n), *torch.tensor([n / 10, end])) for path, n, end in kinds]
-
-
-def _spans(*ends: float) -> list[Any]:
-    return [(_denoise, *case) for _, *case in _paths(1, *ends)]
+    return [(first or p, *torch.randn(num, n), *torch.tensor([n / 10, e])) for p, n, e in kinds]
 
 
 @exercise(lambda: _paths(2, 0.5, 0.1, 0.3))
@@ -69,7 +65,7 @@ def _go(t: Tensor, t_next: Tensor, place: Tensor, time: Tensor, seen: Any = None
     return (t_next - t) * (place - _denoise(place if seen is None else seen, time)) / time
 
 
-@exercise(lambda: _spans(0.4, 0.2, 0.6, 0))
+@exercise(lambda: _paths(1, 0.4, 0.2, 0.6, 0, first=_denoise))
 def heun_step(denoise: Any, x: Tensor, t: Tensor, t_next: Tensor) -> Table:
     """a step of Heun's method, and Euler's at the end"""
     go, last = partial(_go, t, t_next), t_next or t
@@ -88,7 +84,7 @@ def heun_step(denoise: Any, x: Tensor, t: Tensor, t_next: Tensor) -> Table:
     return (x + (first + second) / 2, wrongs) if t_next else (landed, dict.fromkeys(wrongs, landed))
 
 
-@exercise(lambda: _spans(0.4, 0.2, 0.6))
+@exercise(lambda: _paths(1, 0.4, 0.2, 0.6, first=_denoise))
 def midpoint_step(denoise: Any, x: Tensor, t: Tensor, t_next: Tensor) -> Table:
     """a step of the midpoint method, two evaluations and second order"""
     go = partial(_go, t, t_next)
@@ -141,15 +137,12 @@ def noisy_step(path: Any, x: Tensor, x0_hat: Tensor, fresh: Tensor, t: Any, t_ne
     }
 
 
-def _labels(n: int, t: float, *rest: Any) -> list[Any]:
-    return [_denoise, torch.randn(n), torch.tensor(t), torch.arange(2 * n).view(2, n) % 3, 3, *rest]
+def _labels(n: int, t: float, *rest: Any, kinds: Any = slice(2)) -> list[Any]:
+    labels = torch.arange(2 * n).view(2, n)[kinds] % 3
+    return [_denoise, torch.randn(n), torch.tensor(t), labels, 3, *rest]
 
 
-def _one(n: int, *rest: Any) -> list[Any]:
-    return [x[0] if i == 3 else x for i, x in enumerate(_labels(n, n / 10, *rest))]
-
-
-@exercise(lambda: [_one(n, 7 / n, (0.4, 0.7)) for n in (6, 9, 5, 2)])
+@exercise(lambda: [_labels(n, n / 10, 7 / n, (0.4, 0.7), kinds=0) for n in (6, 9, 5, 2)])
 def guided_guess(
     denoise: Any, xt: Tensor, t: Any, labels: Tensor, null_label: int, scale: float, interval: Any
 ) -> Table:
