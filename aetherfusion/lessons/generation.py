@@ -166,7 +166,7 @@ def two_labels(
     denoise: Any, xt: Tensor, t: Any, labels: Tensor, null_label: int, share: float, scale: float
 ) -> Table:
     """guidance towards two labels at once"""
-    number = torch.lerp(*labels.float(), share)
+    number = (1 - share) * labels[0] + share * labels[1]
     a, b, c, none = (_denoise(xt, t, label) for label in (*labels, number, null_label))
     to = (1 - share) * a + share * b
     right, other, mixed, *one = (none + scale * (z - none) for z in (to, a + b - to, c, a, b))
