@@ -57,7 +57,7 @@ def mean_and_covariance(points: Tensor) -> Table:
     n, mean, c = len(points), points.mean(0), points - points.mean(0)
     right, plain = {"mean": mean, "covariance": points.T.cov()}, points.T @ points
     return right, _exchanged(right) | {
-        "divide by N - 1": [{"mean": n * mean, "covariance": c.T @ c / m} for m in (1, n)],
+        "divide by N - 1": [{"covariance": c.T @ c / m} for m in (1, n)],
         "subtract the mean before you multiply": [{"covariance": plain / m} for m in (1, n - 1, n)],
         "there are D x D covariances": [{"covariance": x} for x in (c @ c.T / (n - 1), c.var(0))],
         "average over the points": [{"mean": m} for m in (points.mean(1), mean.mean())],
@@ -65,7 +65,7 @@ def mean_and_covariance(points: Tensor) -> Table:
 
 
 @exercise(
-    lambda: [(torch.randn(n, d) + torch.arange(n)[:, None], m // 2) for n, m, d in SIZES],
+    lambda: [(torch.randn(n, d) + torch.arange(n)[:, None], n // 2 + 1) for n, _, d in SIZES],
     run=lambda student, points, size: student(points.split(size)),
     tolerance=1e-4,
 )
@@ -91,9 +91,7 @@ def frechet_of_gaussians(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: T
     both, diagonal = means + (cov_a + cov_b).trace(), (cov_a.diag() * cov_b.diag()).sqrt().sum()
     entries, lower = product.diag().sqrt().sum(), torch.linalg.eigvalsh(product).clamp(0).sqrt()
     return both - 2 * root, {
-        "add the roots of the eigenvalues": [
-            both - 2 * x for x in (product.trace(), product.trace().sqrt())
-        ],
+        "take the root of each eigenvalue": [both - 2 * product.trace() ** p for p in (1, 0.5)],
         "a matrix root is not that of the entries": [both - 2 * x for x in (diagonal, entries)],
         "eigvalsh is for symmetric matrices": both - 2 * lower.sum(),
         "subtract the root twice": [both - root, both, both + 2 * root],
@@ -130,9 +128,8 @@ def copy_ratio(made: Tensor, training: Tensor, unseen: Tensor) -> Table:
         "measure to training points": [other.amin(i).median() / far.median() for i in (0, 1)],
         "begin with each generated point": gaps.amin(0).median() / usual.amin(0).median(),
         "divide the two medians": [(near / far).median(), (near / far).mean()],
-        "take the nearest": [
-            f(gaps) / f(usual) for f in (torch.median, lambda x: x.amax(1).median())
-        ],
+        "take the nearest, not all of them": gaps.median() / usual.median(),
+        "take the nearest, not the farthest": gaps.amax(1).median() / usual.amax(1).median(),
     }
 
 

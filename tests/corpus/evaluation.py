@@ -89,8 +89,8 @@ CORPUS: Corpus = {
         means = (mean_a - mean_b).square().sum()
         return means + cov_a.trace() + cov_b.trace() - 2 * root""",
         [
-            ("eigenvalues.sqrt().sum()", "eigenvalues.sum()", "add the roots of the eigenvalues"),
-            ("eigenvalues.sqrt().sum()", "eigenvalues.sum().sqrt()", "add the roots of the eig"),
+            ("eigenvalues.sqrt().sum()", "eigenvalues.sum()", "take the root of each eigen"),
+            ("eigenvalues.sqrt().sum()", "eigenvalues.sum().sqrt()", "take the root of each eig"),
             (
                 "eigenvalues.sqrt().sum()",
                 "(cov_a @ cov_b).diag().sqrt().sum()",
@@ -442,7 +442,7 @@ CORPUS: Corpus = {
             ("return mean, (", "return (", "2 results are wanted"),
             ("mean.outer(mean)", "mean @ mean", "?"),
             ("number += len(batch)", "number += 1", "mean: "),
-            ("return mean, ", "return total, ", "mean: divide by N"),
+            ("return mean, ", "return total, ", "mean: "),
             (
                 "            products = products + batch.T @ batch",
                 "        products = batch.T @ batch",
@@ -453,7 +453,7 @@ CORPUS: Corpus = {
             ("mean.outer(mean)", "mean[:, None] * mean"),
             (
                 "return mean, ",
-                "x = torch.cat(batches)\n        return x.mean(0), x.T.cov()\n        return mean, ",
+                "x = torch.cat(batches)\n        return x.mean(0), x.T.cov()\n        return ",
             ),
             (
                 "(products - number * mean.outer(mean)) / (number - 1)",
