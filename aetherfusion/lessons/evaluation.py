@@ -191,15 +191,12 @@ def density_and_coverage(generated: Tensor, real: Tensor, k: int) -> Table:
 def confusion_and_accuracy(logits: Tensor, labels: Tensor) -> Table:
     """the confusion matrix, and the share on its diagonal"""
     kinds, named, n = torch.eye(logits.shape[1]), logits.argmax(1), len(labels)
-
-    def by(counts: Tensor, n: float = n) -> dict[str, Tensor]:
-        return {"confusion": counts, "accuracy": counts.diag().sum() / n}
-
     counts = (kinds[labels].T @ kinds[named]).long()
-    return by(counts), _exchanged(by(counts)) | {
-        "rows are the classes asked for, columns those predicted": by(counts.T),
-        "divide the hits by all pictures": [by(counts, m) for m in (1, n / 100, len(kinds))],
-        "counts are wanted, not shares": [by(counts / n), by(counts / counts.sum(1, True))],
+    right = {"confusion": counts, "accuracy": (hits := counts.diag().sum()) / n}
+    return right, _exchanged(right) | {
+        "rows are the classes asked for, columns those predicted": {"confusion": counts.T},
+        "divide the hits by all": [{"accuracy": hits / m} for m in (1, n / 100, len(kinds))],
+        "counts are wanted": [{"confusion": counts / m} for m in (n, counts.sum(1, keepdim=True))],
         "this is the mean over classes": {"accuracy": (counts.diag() / counts.sum(1)).mean()},
     }
 
