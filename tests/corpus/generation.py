@@ -11,10 +11,10 @@ CORPUS: Corpus = {
         noise_hat = (x - alpha * x0_hat) / sigma
         return alpha_next * x0_hat + sigma_next * noise_hat""",
         [
-            (") / sigma", ")", "divide what is left"),
-            ("sigma_next * noise_hat", "sigma_next * x", "x is not the noise"),
-            ("(x - alpha * x0_hat)", "(alpha * x0_hat - x)", "the noise is x - alpha"),
-            ("(x - alpha * x0_hat)", "(x - x0_hat)", "the noise is x - alpha"),
+            (") / sigma", ")", "over sigma(t)"),
+            ("sigma_next * noise_hat", "sigma_next * x", "leaves of x"),
+            ("(x - alpha * x0_hat)", "(alpha * x0_hat - x)", "leaves of x"),
+            ("(x - alpha * x0_hat)", "(x - x0_hat)", "leaves of x"),
             (
                 "alpha_next * x0_hat + sigma_next * noise_hat",
                 "x + (t_next - t) * (x - x0_hat) / t",
@@ -634,7 +634,7 @@ CORPUS: Corpus = {
             (
                 "button.on_click(on_click)",
                 "on_click(None)\n        button.on_click(on_click)",
-                "before the first click",
+                "do nothing before a click",
             ),
             ("picture.value =", "picture =", "the handler must set"),
             ("picture.value = make", "return make", "the handler must set"),
@@ -642,13 +642,13 @@ CORPUS: Corpus = {
                 "def on_click(_):\n            picture.value = make(which.value, seed.value)",
                 "image = make(which.value, seed.value)\n\n        def on_click(_):\n"
                 "            picture.value = image",
-                "are read too early",
+                "read the values in the handler",
             ),
             (
                 "def on_click(_):\n            picture.value = make(which.value, seed.value)",
                 "chosen = which.value, seed.value\n\n        def on_click(_):\n"
                 "            picture.value = make(*chosen)",
-                "are read too early",
+                "read the values in the handler",
             ),
             (
                 "button.on_click(on_click)",
