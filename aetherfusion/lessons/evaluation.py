@@ -65,12 +65,11 @@ def mean_and_covariance(points: Tensor) -> Table:
 
 
 @exercise(lambda: [(torch.randn(n, d) + torch.arange(n)[:, None], n // 2 + 1) for n, _, d in SIZES],
-          run=lambda student, points, size: student(points.split(size)),
-          tolerance=1e-4)  # fmt: skip
+          run=lambda student, x, size: student(x.split(size)), tolerance=1e-4)  # fmt: skip
 def streamed_moments(points: Tensor, size: int) -> Table:
     """the mean and the covariance of all batches together"""
-    right, wrongs = mean_and_covariance.__wrapped__(points)
-    own = [mean_and_covariance.__wrapped__(batch)[0] for batch in points.split(size)]
+    moments: Any = mean_and_covariance.__wrapped__  # type: ignore[attr-defined]
+    (right, wrongs), own = moments(points), [moments(batch)[0] for batch in points.split(size)]
     own.append({name: sum(one[name] for one in own) / len(own) for name in right})
     less = (points.T @ points - right["mean"].outer(right["mean"])) / (len(points) - 1)
     return right, wrongs | {
@@ -92,7 +91,7 @@ def frechet_of_gaussians(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: T
         "take the root of each eigenvalue, not of the entries": [both - 2 * x for x in roots],
         "eigvalsh is for symmetric matrices": both - 2 * lower,
         "subtract the root twice": [both - root, both, both + 2 * root],
-        "the squared gap of the means counts, and the covariances": others,
+        "both the squared gap of the means and the covariances count": others,
     }
 
 

@@ -164,7 +164,7 @@ def two_labels(
     return none + change, {
         "share 0 is all the first label, 1 all the second": others,
         "mix the estimates, not the numbers of the labels": mixed,
-        "go from none past the mixture": [none - change, to - change, to, to + change],
+        "go from none to the mixture and past it": [none - change, to - change, to, to + change],
     }
 
 
@@ -218,7 +218,7 @@ def _noises(student: Student, num: int, seed: int) -> Tensor:
     if not torch.equal(full[-1], last):
         raise NotYet("an image changes with the others; seed its own generator")
     if any(map(torch.equal, full[[0, 0, 1]], (full[1], other, other))):
-        raise NotYet("another index or seed needs another image; not seed + index")
+        raise NotYet("other indices and other seeds need other noise; seed + index repeats")
     return full.std()
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 import torch._dynamo  # the first optimizer loads it, and a time limit must not interrupt that
 import torch.nn.functional as F
-from torch import Tensor, nn, rand, randn
+from torch import Tensor, arange, nn, rand, randn
 
 from . import NotYet, Student, Table, exercise
 from .unet import _edited
 
 
 @exercise(lambda: [(lambda x, t, labels: 0.5 * x + (t + 0.1 * labels)[:, None, None, None],
-                    rand(b, 3, s, s), torch.arange(b), rand(b), randn(b, 3, s, s))
+                    rand(b, 3, s, s), arange(b), rand(b), randn(b, 3, s, s))
                    for b, s in ((6, 5), (3, 8), (9, 2))])  # fmt: skip
 def my_loss(net: Any, x0: Tensor, labels: Tensor, t: Tensor, noise: Tensor) -> Table:
     """the mean squared error of the velocity, at every image's own time"""
@@ -132,7 +132,8 @@ def train_step(x: Tensor, target: Tensor, weight: Tensor, stale: Tensor) -> Tabl
         "the weights did not move; call scaler.step(optimizer)": weight,
         "clip the gradient to length 1": [moved(slope, c) for c in (math.inf, 0.1, 10)],
         "unscale before you clip: scaler.unscale_(optimizer)": moved(slope, 1 / 16),
-        "clear the old gradients first": [moved(slope + stale), moved(slope + stale / 16)],
+        "multiply the loss first: scaler.scale(loss).backward()": moved(slope / 16),
+        "clear old gradients first: zero_grad()": [moved(slope + g) for g in (stale, stale / 16)],
     }
 
 
@@ -231,7 +232,7 @@ def _share(student: Student, labels: Tensor, probability: float, null: int) -> T
     return (every[0] != labels).double().mean()
 
 
-@exercise(lambda: [(torch.arange(20_000) % n, 2.5 / n, n) for n in (10, 4, 7)],
+@exercise(lambda: [(arange(20_000) % n, 2.5 / n, n) for n in (10, 4, 7)],
           run=_share, tolerance=0.02)  # fmt: skip
 def drop_labels(labels: Tensor, probability: float, null_label: int) -> Table:
     """each of 20,000 labels became the null label with that probability, by itself"""
@@ -248,18 +249,17 @@ def more_than_chance(distances: Tensor) -> Table:
     return gain > error, {
         "a gain is the line above minus this, with its sign": [-gain > error, gain.abs() > error],
         "compare with twice the standard error": [gain > error / 2, gain > 0],
-        "two means of S seeds differ": [gain > error / 2**0.5, gain > error * num**0.5],
+        "two means have errors, each of S seeds": [gain > error / 2**0.5, gain > error * num**0.5],
         "take the usual var(1)": [gain > k * distances.std(), gain > error * (1 - 1 / num) ** 0.5],
         "one variance for all, the mean of the lines'": [gain > k * x for x in spreads],
     }
 
 
-@exercise(lambda: [(randn(m, 3).double(), torch.arange(1, m + 1) * n // (m + 1),
-                    torch.arange(m).double(), n) for m, n in ((6, 60), (5, 40), (8, 90))],
-          tolerance=1e-3)  # fmt: skip
+@exercise(lambda: [(randn(m, 3).double(), arange(1, m + 1) * n // (m + 1), arange(m).double(), n)
+                   for m, n in ((6, 60), (5, 40), (8, 90))], tolerance=1e-3)  # fmt: skip
 def chosen_afterwards(copies: Tensor, times: Tensor, exponents: Tensor, n: int) -> Table:
     """an average with the exponent 8, from copies with others"""
-    k, p, q = torch.arange(1, n + 1).double()[:, None], exponents + 1, 9.0
+    k, p, q = arange(1, n + 1).double()[:, None], exponents + 1, 9.0
 
     def shares(time: Any, power: Any) -> Tensor:
         return (k**power - (k - 1) ** power) / time**power * (k <= time)

@@ -528,9 +528,9 @@ CORPUS: Corpus = {
             images.append(torch.randn(3, 32, 32, generator=generator))
         return torch.stack(images)""",
         [
-            ("1000 * seed + i", "seed", "another index or seed"),
-            ("1000 * seed + i", "i", "another index or seed"),
-            ("1000 * seed + i", "seed + i", "not seed + index"),
+            ("1000 * seed + i", "seed", "other indices and other seeds"),
+            ("1000 * seed + i", "i", "other indices and other seeds"),
+            ("1000 * seed + i", "seed + i", "seed + index repeats"),
             ("generator=generator", "", "an image changes with the others"),
             (
                 "for i in indices:\n            generator = torch.Generator()"
@@ -543,7 +543,7 @@ CORPUS: Corpus = {
             ("torch.stack(images)", "torch.cat(images)", "a tensor of shape"),
             ("(3, 32, 32, gen", "(32, 32, gen", "a tensor of shape"),
             ("return torch", "torch", "returns None"),
-            ("1000 * seed + i", "1000 * i", "another index or seed"),
+            ("1000 * seed + i", "1000 * i", "other indices and other seeds"),
             ("torch.Generator().manual_seed", "torch.Generator.manual_seed", "raised TypeError"),
             ("images.append(", "images.append(2 * ", "one of your values?"),
             ("            images.append", "        images.append", "a tensor of shape"),
@@ -584,19 +584,19 @@ CORPUS: Corpus = {
             (
                 "return without + guidance_scale * (between - without)",
                 "return between",
-                "go from none past",
+                "go from none to the mixture and past",
             ),
-            ("return without +", "return between +", "go from none past"),
+            ("return without +", "return between +", "go from none to the mixture and past"),
             (
                 "between = (1 - share) * x0_first + share * x0_second",
                 "between = x0_first + x0_second - without",
                 "share 0 is all the first",
             ),
-            ("(between - without)", "(without - between)", "go from none past"),
+            ("(between - without)", "(without - between)", "go from none to the mixture and past"),
             (
                 "without + guidance_scale * (between - without)",
                 "between + guidance_scale * (without - between)",
-                "go from none past",
+                "go from none to the mixture and past",
             ),
             ("(1 - share) * x0_first + share * x0_second", "x0_first", "share 0 is all the first"),
             ("(1 - share) * x0_first + share * x0_second", "x0_second", "share 0 is all the first"),
