@@ -13,11 +13,6 @@ SIZES = (7, 4, 3), (5, 9, 2), (20, 30, 6)
 DIRECT = "each point is its own nearest one; take index k of its sorted distances"
 
 
-def _exchanged(right: dict[str, Any]) -> dict[str, Any]:
-    wrong = dict(zip(reversed(right), right.values(), strict=True))
-    return {f"you have exchanged {' and '.join(right)}": wrong}
-
-
 def _power(cov: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(cov)
     return vectors * values**exponent @ vectors.T
@@ -31,6 +26,11 @@ def _gaussians() -> list[Any]:
 
 def _gaps(a: Tensor, b: Tensor) -> Tensor:
     return (a[:, None] - b).norm(dim=-1)
+
+
+def _inside(points: Tensor, others: Tensor, k: int) -> Tensor:
+    """Whether a point is in the ball around one of the others that holds k more of them."""
+    return _gaps(points, others) <= _gaps(others, others).sort().values[:, k]
 
 
 def _sets() -> list[Any]:
@@ -55,8 +55,8 @@ def transport_cost(a: Tensor, b: Tensor) -> Table:
 def mean_and_covariance(points: Tensor) -> Table:
     """the mean and the covariance of features"""
     n, mean, c = len(points), points.mean(0), points - points.mean(0)
-    right, plain = {"mean": mean, "covariance": points.T.cov()}, points.T @ points
-    return right, _exchanged(right) | {
+    plain = points.T @ points
+    return {"mean": mean, "covariance": points.T.cov()}, {
         "divide by N - 1": [{"covariance": c.T @ c / m} for m in (1, n)],
         "subtract the mean before you multiply": [{"covariance": plain / m} for m in (1, n - 1, n)],
         "there are D x D covariances": [{"covariance": x} for x in (c @ c.T / (n - 1), c.var(0))],
@@ -64,22 +64,17 @@ def mean_and_covariance(points: Tensor) -> Table:
     }
 
 
-@exercise(
-    lambda: [(torch.randn(n, d) + torch.arange(n)[:, None], n // 2 + 1) for n, _, d in SIZES],
-    run=lambda student, points, size: student(points.split(size)),
-    tolerance=1e-4,
-)
+@exercise(lambda: [(torch.randn(n, d) + torch.arange(n)[:, None], n // 2 + 1) for n, _, d in SIZES],
+          run=lambda student, x, size: student(x.split(size)), tolerance=1e-4)  # fmt: skip
 def streamed_moments(points: Tensor, size: int) -> Table:
     """the mean and the covariance of all batches together"""
-    right, wrongs = mean_and_covariance.__wrapped__(points)
-    batches, n = points.split(size), len(points)
-    own = [{"mean": b.mean(0), "covariance": b.T.cov()} for b in batches]
-    even = {name: sum(one[name] for one in own) / len(own) for name in right}
-    less = points.T @ points - right["mean"].outer(right["mean"])
+    moments: Any = mean_and_covariance.__wrapped__  # type: ignore[attr-defined]
+    (right, wrongs), own = moments(points), [moments(batch)[0] for batch in points.split(size)]
+    own.append({name: sum(one[name] for one in own) / len(own) for name in right})
+    less = (points.T @ points - right["mean"].outer(right["mean"])) / (len(points) - 1)
     return right, wrongs | {
-        "batches differ in size and in mean": even,
-        "this is one batch": own,
-        "subtract N products of the means": [{"covariance": less / m} for m in (n, n - 1)],
+        "all batches count, each with its size and its mean": own,
+        "subtract N products of the means": {"covariance": less},
     }
 
 
@@ -89,14 +84,14 @@ def frechet_of_gaussians(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: T
     half, means, product = _power(cov_a, 0.5), (mean_a - mean_b).square().sum(), cov_a @ cov_b
     root = torch.linalg.eigvalsh(half @ cov_b @ half).sqrt().sum()
     both, diagonal = means + (cov_a + cov_b).trace(), (cov_a.diag() * cov_b.diag()).sqrt().sum()
-    entries, lower = product.diag().sqrt().sum(), torch.linalg.eigvalsh(product).clamp(0).sqrt()
+    lower = torch.linalg.eigvalsh(product).clamp(0).sqrt().sum()
+    others = [means, both - 2 * root - means, both - 2 * root - means + means.sqrt()]
+    roots = diagonal, product.diag().sqrt().sum(), product.trace(), product.trace() ** 0.5
     return both - 2 * root, {
-        "take the root of each eigenvalue": [both - 2 * product.trace() ** p for p in (1, 0.5)],
-        "a matrix root is not that of the entries": [both - 2 * x for x in (diagonal, entries)],
-        "eigvalsh is for symmetric matrices": both - 2 * lower.sum(),
+        "take the root of each eigenvalue, not of the entries": [both - 2 * x for x in roots],
+        "eigvalsh is for symmetric matrices": both - 2 * lower,
         "subtract the root twice": [both - root, both, both + 2 * root],
-        "both means and covariances count": [means, both - 2 * root - means],
-        "square the gap of the means": both - 2 * root - means + means.sqrt(),
+        "both the squared gap of the means and the covariances count": others,
     }
 
 
@@ -109,8 +104,7 @@ def transport_map(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor, 
     roots = [root, a @ root @ a, back @ root @ a, back @ root @ root @ back, _power(move, -1)]
     return mean_b + c @ move, {
         "the covariance is right, but another map costs less": [mean_b + c @ m for m in others],
-        "subtract mean_a": mean_b + x @ move,
-        "add mean_b": [c @ move, mean_a + c @ move],
+        "subtract mean_a, and add mean_b": [mean_b + x @ move, c @ move, mean_a + c @ move],
         "this map leads from b to a": mean_a + (x - mean_b) @ _power(move, -1),
         "the matrix is wrong": [mean_b + c @ m for m in roots],
         "the spread counts too": mean_b + c,
@@ -142,10 +136,9 @@ def squared_mmd(a: Tensor, b: Tensor) -> Table:
         within = [(x.sum() - less * x.trace()) / len(x) / (len(x) - n) for x in k[:2]]
         return sum(within) - two * k[2].mean()
 
-    d = a.shape[1]
+    d, terms = a.shape[1], ((0, 0), (0, 1), (1, 0))
     return by(d), {
-        "leave out the diagonal within a set": [by(d, less=0, n=0), by(d, less=0)],
-        "N (N - 1) terms are left without the diagonal": by(d, n=0),
+        "N (N - 1) terms are left without the diagonal": [by(d, less=m, n=n) for m, n in terms],
         "subtract the mean between the sets twice": [by(d, two=n) for n in (1, 0, -2)],
         "divide the product by D": [by(1), by(d**0.5), by(len(a))],
         "add 1, then take the third power": [by(d, plus=0), by(d, power=1), by(d, power=2)],
@@ -157,16 +150,14 @@ def precision_recall(generated: Tensor, real: Tensor, k: int) -> Table:
     """precision and recall by nearest neighbours"""
 
     def by(k: int, share: Any = torch.any, axis: int = 1) -> dict[str, Tensor]:
-        radii = {"precision": _gaps(real, real), "recall": _gaps(generated, generated)}
-        gaps = {"precision": _gaps(generated, real), "recall": _gaps(real, generated)}
-        inside = {name: gaps[name] <= r.sort().values[:, k] for name, r in radii.items()}
-        return {name: share(x, axis).float().mean() for name, x in inside.items()}
+        both = _inside(generated, real, k), _inside(real, generated, k)
+        shares = [share(inside, axis).float().mean() for inside in both]
+        return {"precision": shares[0], "recall": shares[1]}
 
-    return by(k), _exchanged(by(k)) | {
+    return by(k), {
         DIRECT: [by(k - 1), by(k + 1)],
         "count points that lie in a ball, not balls with a point": by(k, axis=0),
         "one ball is enough": [by(k, torch.all), by(k, lambda x, axis: x)],
-        "this is a number of points; divide": by(k, lambda x, axis: x.any(axis).sum()),
     }
 
 
@@ -175,11 +166,11 @@ def density_and_coverage(generated: Tensor, real: Tensor, k: int) -> Table:
     """density and coverage, with balls around real points only"""
 
     def by(k: int, n: int, axis: int = 0) -> dict[str, Tensor]:
-        inside = _gaps(generated, real) <= _gaps(real, real).sort().values[:, k]
+        inside = _inside(generated, real, k)
         return {"density": inside.sum() / n, "coverage": inside.any(axis).float().mean()}
 
-    n, right = len(generated), by(k, k * len(generated))
-    return right, _exchanged(right) | {
+    n = len(generated)
+    return by(k, n * k), {
         DIRECT: [by(k - 1, n * k), by(k + 1, n * k)],
         "divide by k and by the generated points": [by(k, m) for m in (1, n, k, k * len(real))],
         "this is precision": {"density": by(k, 1, 1)["coverage"]},
@@ -192,12 +183,11 @@ def confusion_and_accuracy(logits: Tensor, labels: Tensor) -> Table:
     """the confusion matrix, and the share on its diagonal"""
     kinds, named, n = torch.eye(logits.shape[1]), logits.argmax(1), len(labels)
     counts = (kinds[labels].T @ kinds[named]).long()
-    right = {"confusion": counts, "accuracy": (hits := counts.diag().sum()) / n}
-    return right, _exchanged(right) | {
+    hits, mean = counts.diag().sum(), (counts.diag() / counts.sum(1)).mean()
+    return {"confusion": counts, "accuracy": hits / n}, {
         "rows are the classes asked for, columns those predicted": {"confusion": counts.T},
-        "divide the hits by all": [{"accuracy": hits / m} for m in (1, n / 100, len(kinds))],
+        "divide the hits by all": [{"accuracy": x} for x in (hits / len(kinds), mean)],
         "counts are wanted": [{"confusion": counts / m} for m in (n, counts.sum(1, keepdim=True))],
-        "this is the mean over classes": {"accuracy": (counts.diag() / counts.sum(1)).mean()},
     }
 
 
@@ -210,7 +200,7 @@ def interval(values: Tensor) -> Table:
 
     n, mean = len(values), values.mean(0, keepdim=True)
     means = values[torch.randint(n, (9000, n))].mean(1)
-    return by(means), _exchanged(by(means)) | {
+    return by(means), {
         "leave out 2.5 % on each side": [by(means, 0.05), by(means, 0.16)],
         "take quantiles of the means, not of the values": [by(values), by(values, 0)],
         "your means hardly differ; draw N with replacement, and average each draw": by(mean),
@@ -226,8 +216,7 @@ def frechet_diagonal(mean_a: Tensor, std_a: Tensor, mean_b: Tensor, std_b: Tenso
     means = (mean_a - mean_b).square().sum()
     right = means + (a + b).trace() - 2 * torch.linalg.eigvals(a @ b).real.sqrt().sum()
     return float(right), {
-        "compare standard deviations, not variances": means + (std_a**2 - std_b**2).square().sum(),
-        "the spreads differ by std_a - std_b": means + (std_a**2 + std_b**2).sum(),
+        "the spreads differ by std_a - std_b": [means + x.sum() for x in ((a - b).square(), a + b)],
         "both the means and the spreads count": [means, gap.square().sum()],
         "square the gaps": ((mean_a - mean_b).abs() + gap).sum(),
         "this is the root; the squared distance is wanted": [right**0.5, means**0.5 + gap.norm()],

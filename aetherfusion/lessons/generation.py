@@ -7,14 +7,13 @@ from typing import Any
 from unittest.mock import Mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, arange, rand, randn
 
 from ..diffusion import COSINE, FLOW, NoisePath
-from ..sampling import ddim, dpmpp_2m, guided, heun, time_grid
+from ..sampling import ddim, time_grid
 from . import NotYet, Student, Table, exercise
 
 SIGN = "the step is t_next - t, which is negative"
-NULL = "scale 1 is no guidance; start from the estimate with the null label"
 
 
 def _denoise(xt: Tensor, t: Tensor | float, labels: Tensor | float = 0) -> Tensor:
@@ -26,7 +25,7 @@ def _denoise(xt: Tensor, t: Tensor | float, labels: Tensor | float = 0) -> Tenso
 def _paths(num: int, *ends: float, first: Any = None) -> list[Any]:
     """A path or `first`, `num` tensors (B,) and two times, for every time at which a step ends."""
     kinds = zip((COSINE, FLOW, COSINE, FLOW), (7, 4, 9, 5), ends, strict=False)
-    return [(first or p, *torch.randn(num, n), *torch.tensor([n / 10, e])) for p, n, e in kinds]
+    return [(first or p, *randn(num, n), *torch.tensor([n / 10, e])) for p, n, e in kinds]
 
 
 @exercise(lambda: _paths(2, 0.5, 0.1, 0.3))
@@ -36,17 +35,15 @@ def ddim_step(path: NoisePath, x: Tensor, x0_hat: Tensor, t: Tensor, t_next: Ten
     far, flat = x - a * x0_hat, c * x0_hat + d * (x - (1 - t) * x0_hat) / t
     euler = ddim(lambda *_: x0_hat, x, torch.stack([t, t_next]))
     straight = [flat, euler, FLOW.mix(x0_hat, far / s, t_next)]
+    noises = far, -far / s, (x - x0_hat) / s, x
     return c * x0_hat + d * far / s, {
-        "divide what is left of x by sigma(t)": [c * x0_hat + d * far, c * x0_hat + far],
-        "x is not the noise; first compute the noise that x0_hat implies": c * x0_hat + d * x,
-        "the noise is x - alpha * x0_hat": [c * x0_hat + d * n / s for n in (-far, x - x0_hat)],
+        "the noise is what x0_hat leaves of x, over sigma(t)": [c * x0_hat + d * n for n in noises],
         "1 - t and t are the straight path only": straight,
-        "this has not moved; mix for t_next, with the noise at t": x,
         "alpha belongs to x0_hat, and sigma to the noise": c * far / s + d * x0_hat,
     }
 
 
-@exercise(lambda: [(_denoise, torch.randn(n), time_grid(12 - n).float()) for n in (7, 4, 10)])
+@exercise(lambda: [(_denoise, randn(n), time_grid(12 - n).float()) for n in (7, 4, 10)])
 def sample(denoise: Any, x: Tensor, times: Tensor) -> Table:
     """the end of the walk, and the estimate of every step"""
     steps: list[Any] = []
@@ -55,9 +52,7 @@ def sample(denoise: Any, x: Tensor, times: Tensor) -> Table:
     return {"x": end, "x0_hats": kept}, {
         "evaluate x, not the noise": {"x": ddim(lambda _, t: _denoise(x, t), x, times)},
         "the last step is missing": {"x": xs[-1], "x0_hats": kept[:-1]},
-        "these are the x; keep the estimates": {"x0_hats": xs},
-        "keep the estimates of all steps": [{"x0_hats": x} for x in (end, kept.flip(0))],
-        "you have exchanged the two results": {"x": kept},
+        "keep the estimates of all steps": [{"x0_hats": x} for x in (end, kept.flip(0), xs)],
     }
 
 
@@ -70,14 +65,13 @@ def heun_step(denoise: Any, x: Tensor, t: Tensor, t_next: Tensor) -> Table:
     """a step of Heun's method, and Euler's at the end"""
     go, last = partial(_go, t, t_next), t_next or t
     first, landed, half = go(x, t), x + go(x, t), (t + t_next) / 2
-    second, here = go(landed, last), (go(x, last), go(landed, last, x))
+    second = go(landed, last)
+    steps = first + second, second, second / 2, first + second / 2
+    seen = (x + (first + c) / 2 for c in (go(landed, t), go(x, last), go(landed, last, x)))
     wrongs = {
-        "evaluate again where Euler's step lands": landed,
-        "take the mean of the two velocities, not their sum": x + first + second,
-        "go back to x for the step": [landed + (first + second) / 2, landed + second],
-        "take the mean of both velocities": [x + second, x + second / 2, landed + second / 2],
-        "the second velocity is that of time t_next": x + (first + go(landed, t)) / 2,
-        "the second velocity is seen where Euler's step lands": [x + (first + c) / 2 for c in here],
+        "evaluate again where Euler's step lands, at t_next": [landed, *seen],
+        "take the mean of both velocities": [x + step for step in steps],
+        "go back to x for the step": landed + (first + second) / 2,
         "this is the midpoint method; go the whole step": x + go(x + first / 2, half),
         SIGN: [x - (first + c) / 2 for c in (second, go(x - first, last))],
     }
@@ -90,28 +84,23 @@ def midpoint_step(denoise: Any, x: Tensor, t: Tensor, t_next: Tensor) -> Table:
     go = partial(_go, t, t_next)
     half, middle, landed = (t + t_next) / 2, x + go(x, t) / 2, x + go(x, t)
     walked = go(middle, half)
+    ends = [landed, x + (go(x, t) + go(landed, t_next)) / 2, x + go(landed, t_next)]
+    again = [x + go(middle, t), x + walked * half / t, x + go(x, half)]
     return x + walked, {
-        "this is one step of Euler; evaluate the velocity at the midpoint": landed,
-        "take the whole step from x, not half of it": x + walked / 2,
-        "go back to x for the whole step": [middle + walked, middle + walked / 2],
-        "the second evaluation is at time t_half": [x + go(middle, t), x + walked * half / t],
-        "this is Heun's step; stop at the midpoint": x + (go(x, t) + go(landed, t_next)) / 2,
+        "take the velocity at the midpoint, not at the ends": ends,
+        "take the whole step, from x": [x + walked / 2, middle + walked, middle + walked / 2],
+        "the second evaluation is at x_half, at time t_half": again,
         SIGN: x - walked,
-        "the second evaluation is at x_half, not at x": x + go(x, half),
     }
 
 
-def _errors(n: int, k: float) -> list[Tensor]:
-    return [8 * 2.0 ** torch.arange(n), n * 0.5 ** (k * torch.arange(n) + torch.rand(n) / 2)]
-
-
-@exercise(lambda: [_errors(4, 1), _errors(3, 2), _errors(6, 1.5)], tolerance=1e-4)
+@exercise(lambda: [(8 * 2.0 ** arange(n), n * 0.5 ** (k * arange(n) + rand(n) / 2))
+                   for n, k in ((4, 1), (3, 2), (6, 1.5))], tolerance=1e-4)  # fmt: skip
 def fitted_order(steps: Tensor, errors: Tensor) -> Table:
     """the order, from the slope on logarithmic axes"""
     n, e, x, y = (z - z.mean() for z in (steps, errors, steps.log(), errors.log()))
     right, all_x, all_y = -x.dot(y) / x.dot(x), steps.log(), errors.log()
     return right, {
-        "the error falls, so the order is minus the slope": -right,
         "take the logarithm of both": [-u.dot(v) / u.dot(u) for u, v in ((n, y), (x, e), (n, e))],
         "subtract the means first": [c * all_x.dot(all_y) / all_x.dot(all_x) for c in (1, -1)],
         "divide by the sum of the squares of log(steps)": [-x.dot(y), -x.dot(y) / y.dot(y)],
@@ -124,22 +113,24 @@ def noisy_step(path: Any, x: Tensor, x0_hat: Tensor, fresh: Tensor, t: Any, t_ne
     """a stochastic step, with as much noise as belongs to t_next"""
     (a, s), (c, d) = ([path.alpha(time), path.sigma(time)] for time in (t, t_next))
     old, kept = (x - a * x0_hat) / s, d**2 * a / (s * c)
-    new, data = (d**2 - kept**2).sqrt(), c * x0_hat
-    return data + kept * old + new * fresh, {
-        "this is DDIM; add the fresh noise": [data + d * old, data + kept * old],
-        "keep less of the old noise": [data + f * old + new * fresh for f in (d, d - new)],
-        "take the square root of s^2": data + kept * old + new**2 * fresh,
-        "you have exchanged the two kinds of noise": data + new * old + kept * fresh,
-        "keep a part of the old noise": [data + f * fresh for f in (new, d)],
-        "x is not its noise; first compute noise_hat": data + kept * x + new * fresh,
-        "divide what is left of x by sigma(t)": data + kept * old * s + new * fresh,
-        "the factor of x0_hat is alpha_next": (a - c) * x0_hat + data + kept * old + new * fresh,
+    new = (d**2 - kept**2).sqrt()
+
+    def by(*factors: Any, noise: Tensor = old) -> list[Tensor]:
+        return [c * x0_hat + f * noise + g * fresh for f, g in factors]
+
+    return by((kept, new))[0], {
+        "keep a part of the old noise, and add the fresh": by((d, 0), (kept, 0), (0, new), (0, d)),
+        "the two variances add up to sigma_next**2": by((d, new), (d - new, new), (kept, new**2)),
+        "you have exchanged the two kinds of noise": by((new, kept)),
+        "x is not its noise; first compute noise_hat": by((kept, new), noise=x),
+        "divide what is left of x by sigma(t)": by((kept * s, new)),
+        "the factor of x0_hat is alpha_next": (a - c) * x0_hat + by((kept, new))[0],
     }
 
 
 def _labels(n: int, t: float, *rest: Any, kinds: Any = slice(2)) -> list[Any]:
-    labels = torch.arange(2 * n).view(2, n)[kinds] % 3
-    return [_denoise, torch.randn(n), torch.tensor(t), labels, 3, *rest]
+    labels = arange(2 * n).view(2, n)[kinds] % 3
+    return [_denoise, randn(n), torch.tensor(t), labels, 3, *rest]
 
 
 @exercise(lambda: [_labels(n, n / 10, 7 / n, (0.4, 0.7), kinds=0) for n in (6, 9, 5, 2)])
@@ -149,14 +140,13 @@ def guided_guess(
     """guidance past the labelled estimate, between two times"""
     plain, null, zero = (_denoise(xt, t, label) for label in (labels, null_label, 0))
     on, change = 0.4 <= t <= 0.7, scale * (plain - null)
+    wide = [null + change, null + on * change, plain if on else null + change]
     return null + change if on else plain, {
-        "guide only between the two times": null + change,
+        "guide between the two times only; outside, the labels alone count": wide,
         "the estimates are exchanged": [plain - on * change, null - change if on else plain],
-        NULL: plain + on * change,
+        "scale 1 is no guidance; start from the estimate with the null label": plain + on * change,
         "the second estimate has the null label": zero + scale * (plain - zero) if on else plain,
         "add the estimate with the null label": change if on else plain,
-        "outside the interval the estimate has the labels": null + on * change,
-        "inside and outside are exchanged": plain if on else null + change,
         "nothing is guided; this is one estimate alone": [plain, null],
     }
 
@@ -169,26 +159,20 @@ def two_labels(
     number = (1 - share) * labels[0] + share * labels[1]
     a, b, c, none = (_denoise(xt, t, label) for label in (*labels, number, null_label))
     to = (1 - share) * a + share * b
-    right, other, mixed, *one = (none + scale * (z - none) for z in (to, a + b - to, c, a, b))
-    return right, {
-        "share 0 is all the first label, 1 all the second": other,
+    change, mixtures = scale * (to - none), (c, a + b - to, a + b - none, a, b)
+    mixed, *others = (none + scale * (mixture - none) for mixture in mixtures)
+    return none + change, {
+        "share 0 is all the first label, 1 all the second": others,
         "mix the estimates, not the numbers of the labels": mixed,
-        "the guidance is missing": to,
-        NULL: to + scale * (to - none),
-        "the two shares add up to 1": none + scale * (a + b - 2 * none),
-        "go from none towards the mixture": [x - scale * (to - none) for x in (to, none)],
-        "one of the labels is missing": one,
+        "go from none to the mixture and past it": [none - change, to - change, to, to + change],
     }
 
 
 @exercise(lambda: [(4,), (14,), (9,), (1,)])
 def images_seen(steps: int) -> Table:
     """the images that the model evaluates for each sampler"""
-    right, heuns = {}, (4 * steps, 2 * steps, 4 * steps - 4)
-    for sampler in (ddim, heun, dpmpp_2m):
-        model = Mock(side_effect=_denoise)
-        sampler(guided(model, torch.tensor([0]), 3, 2.5), torch.zeros(1), time_grid(steps))
-        right[sampler.__name__] = sum(len(call.args[0]) for call in model.call_args_list)
+    right = {"ddim": 2 * steps, "heun": 4 * steps - 2, "dpmpp_2m": 2 * steps}
+    heuns = 4 * steps, 2 * steps, 4 * steps - 4
     return right, {
         "with guidance each evaluation is of two images": {n: num // 2 for n, num in right.items()},
         "the last step of heun has one evaluation": [{"heun": num} for num in heuns],
@@ -196,7 +180,7 @@ def images_seen(steps: int) -> Table:
     }
 
 
-@exercise(lambda: [(*torch.randn(2, n), 1 / n, h) for n, h in ((5, 0.7), (3, 0.2), (8, torch.inf))])
+@exercise(lambda: [(*randn(2, n), 1 / n, h) for n, h in ((5, 0.7), (3, 0.2), (8, torch.inf))])
 def foreseen(x0_hat: Tensor, x0_before: Tensor, h: float, h_before: float) -> Table:
     """x0_hat at the midpoint of the next step, exact wherever it moves on a straight line"""
     change, ratio = x0_hat - x0_before, h / h_before
@@ -214,7 +198,7 @@ def _steer(student: Student, x: Tensor, *rest: Any) -> Any:
     return steered(x, t)
 
 
-@exercise(lambda: [(torch.randn(n), torch.arange(n) % 3, 1, 9 / n) for n in (6, 5, 9)], run=_steer)
+@exercise(lambda: [(randn(n), arange(n) % 3, 1, 9 / n) for n in (6, 5, 9)], run=_steer)
 def steer_away(x: Tensor, labels: Tensor, unwanted: int, guidance_scale: float) -> Table:
     """guidance from an unwanted class past the wanted one"""
     wanted, other = _denoise(x, 0.6, labels), _denoise(x, 0.6, unwanted)
@@ -230,16 +214,11 @@ def _noises(student: Student, num: int, seed: int) -> Tensor:
     full = student(range(num), seed)
     if not isinstance(full, Tensor) or full.shape != (num, 3, 32, 32):
         raise NotYet(f"a tensor of shape ({num}, 3, 32, 32) is wanted, an image for each index")
-    calls = ([num - 1], seed), ([1], seed), ([0], seed + 1)
-    (last,), (second,), (other,) = (student(*call) for call in calls)
-    for words, wrong in {
-        "all images are the same; the index must change the noise": torch.equal(full[0], full[1]),
-        "another seed gives the same images": torch.equal(full[0], other),
-        "image 1 of a seed is image 0 of the next; not seed + index": torch.equal(second, other),
-        "an image changes with the others; seed its own generator": not torch.equal(full[-1], last),
-    }.items():
-        if wrong:
-            raise NotYet(words)
+    (last,), (other,) = student([num - 1], seed), student([0], seed + 1)
+    if not torch.equal(full[-1], last):
+        raise NotYet("an image changes with the others; seed its own generator")
+    if any(map(torch.equal, full[[0, 0, 1]], (full[1], other, other))):
+        raise NotYet("other indices and other seeds need other noise; seed + index repeats")
     return full.std()
 
 
@@ -267,22 +246,17 @@ def _clicks(student: Student, label: int, number: int) -> Tensor:
 def connect(label: int, number: int) -> Table:
     """a button that makes what the controls ask for"""
     a, b = 10 * label + number, 10 * number + label
-    table = [-1, a, a + 13], [-1, b, b + 31], [a, a, a + 13], [-1, -1, -1], [-1, a, a], [a, a, a]
-    right, order, early, unset, *stale = torch.tensor(table).float()
+    table = [-1, a, a + 13], [-1, b, b + 31], [-1, -1, -1], [a, a, a + 13], [-1, a, a], [a, a, a]
+    right, order, unset, *early = torch.tensor(table).float()
     return right, {
         "make(class, seed) has the class first": order,
-        "make nothing before the first click": early,
         "the handler must set picture.value": unset,
-        "the values are read too early; read them in the handler": stale,
+        "do nothing before a click; read the values in the handler": early,
     }
 
 
-def _painted(n: int) -> list[Any]:
-    pixels, keep = torch.randn(2, n), torch.arange(n) % 3 == 0
-    return [lambda x, t: _denoise(x + x.mean(), t), *pixels, keep, 4 / n * time_grid(n).float()]
-
-
-@exercise(lambda: [_painted(n) for n in (7, 5, 9)])
+@exercise(lambda: [(lambda x, t: _denoise(x + x.mean(), t), *randn(2, n), arange(n) % 3 == 0,
+                    4 / n * time_grid(n).float()) for n in (7, 5, 9)])  # fmt: skip
 def repaint(denoise: Any, x0: Tensor, noise: Tensor, keep: Tensor, times: Tensor) -> Table:
     """a new picture that keeps some pixels of the old one"""
 

@@ -11,10 +11,10 @@ CORPUS: Corpus = {
         noise_hat = (x - alpha * x0_hat) / sigma
         return alpha_next * x0_hat + sigma_next * noise_hat""",
         [
-            (") / sigma", ")", "divide what is left"),
-            ("sigma_next * noise_hat", "sigma_next * x", "x is not the noise"),
-            ("(x - alpha * x0_hat)", "(alpha * x0_hat - x)", "the noise is x - alpha"),
-            ("(x - alpha * x0_hat)", "(x - x0_hat)", "the noise is x - alpha"),
+            (") / sigma", ")", "over sigma(t)"),
+            ("sigma_next * noise_hat", "sigma_next * x", "leaves of x"),
+            ("(x - alpha * x0_hat)", "(alpha * x0_hat - x)", "leaves of x"),
+            ("(x - alpha * x0_hat)", "(x - x0_hat)", "leaves of x"),
             (
                 "alpha_next * x0_hat + sigma_next * noise_hat",
                 "x + (t_next - t) * (x - x0_hat) / t",
@@ -30,7 +30,7 @@ CORPUS: Corpus = {
                 "(1 - t_next) * x0_hat + t_next",
                 "the straight path only",
             ),
-            ("alpha_next * x0_hat + sigma_next", "alpha * x0_hat + sigma", "this has not moved"),
+            ("alpha_next * x0_hat + sigma_next", "alpha * x0_hat + sigma", "`x` as it came"),
             (
                 "alpha_next * x0_hat + sigma_next * noise_hat",
                 "alpha_next * noise_hat + sigma_next * x0_hat",
@@ -39,7 +39,7 @@ CORPUS: Corpus = {
             (
                 "path.alpha(t_next), path.sigma(t_next)",
                 "path.alpha(t), path.sigma(t)",
-                "this has not moved",
+                "`x` as it came",
             ),
             ("return alpha_next * x0_hat + sigma_next * noise_hat", "return x0_hat", "`x0_hat` as"),
             ("return alpha_next", "x = alpha_next", "returns None"),
@@ -79,8 +79,12 @@ CORPUS: Corpus = {
         return x, torch.stack(x0_hats)""",
         [
             ("denoise(x, t)", "denoise(x, t_next)", "never evaluate at t = 0"),
-            ("x0_hats.append(x0_hat)", "x0_hats.append(x)", "these are the x"),
-            ("return x, torch.stack(x0_hats)", "return torch.stack(x0_hats), x", "exchanged"),
+            ("x0_hats.append(x0_hat)", "x0_hats.append(x)", "of all steps"),
+            (
+                "return x, torch.stack(x0_hats)",
+                "return torch.stack(x0_hats), x",
+                "x: this is x0_hats",
+            ),
             ("return x, torch.stack(x0_hats)", "return x", "2 results are wanted"),
             ("torch.stack(x0_hats)", "x0_hats", "x0_hats: a tensor is wanted"),
             ("torch.stack(x0_hats)", "x0_hat", "of all steps"),
@@ -140,11 +144,11 @@ CORPUS: Corpus = {
                 "return landed",
                 "evaluate again",
             ),
-            (" / 2", "", "the mean of the two"),
+            (" / 2", "", "the mean of both"),
             ("return x + (t_next", "return landed + (t_next", "go back to x"),
             ("(velocity + velocity_next) / 2", "velocity_next", "the mean of both"),
             ("(velocity + velocity_next) / 2", "velocity_next / 2", "the mean of both"),
-            ("denoise(landed, t_next)) / t_next", "denoise(landed, t)) / t", "of time t_next"),
+            ("denoise(landed, t_next)) / t_next", "denoise(landed, t)) / t", "at t_next"),
             ("(landed - denoise(landed", "(x - denoise(x", "where Euler's step lands"),
             ("denoise(landed", "denoise(x", "where Euler's step lands"),
             ("t_next == 0", "t_next < 0", "where v divides by zero"),
@@ -184,21 +188,21 @@ CORPUS: Corpus = {
         velocity_half = (x_half - denoise(x_half, t_half)) / t_half
         return x + (t_next - t) * velocity_half""",
         [
-            ("* velocity_half", "* velocity", "one step of Euler"),
-            ("return x + (t_next - t)", "return x + (t_half - t)", "the whole step from x"),
-            ("return x +", "return x_half +", "go back to x"),
-            ("return x + (t_next - t)", "return x_half + (t_next - t_half)", "go back to x"),
+            ("* velocity_half", "* velocity", "not at the ends"),
+            ("return x + (t_next - t)", "return x + (t_half - t)", "the whole step, from x"),
+            ("return x +", "return x_half +", "the whole step, from x"),
+            ("return x + (t_next - t)", "return x_half + (t_next - t_half)", "from x"),
             (
                 "denoise(x_half, t_half)) / t_half",
                 "denoise(x_half, t)) / t",
-                "evaluation is at time",
+                "at time t_half",
             ),
-            ("/ t_half", "/ t", "the second evaluation is at time"),
+            ("/ t_half", "/ t", "at time t_half"),
             ("(t_next - t)", "(t - t_next)", "which is negative"),
             (
                 "(x_half - denoise(x_half, t_half))",
                 "(x - denoise(x, t_half))",
-                "at x_half, not at x",
+                "the second evaluation is at x_half",
             ),
             (
                 "return x + (t_next - t) * velocity_half",
@@ -211,7 +215,7 @@ CORPUS: Corpus = {
             (
                 "t_half = (t + t_next) / 2",
                 "t_half = t_next",
-                "one of your values?",
+                "not at the ends",
             ),
             (
                 "return x + (t_next - t) * velocity_half",
@@ -234,7 +238,7 @@ CORPUS: Corpus = {
         slope = (x * y).sum() / (x * x).sum()
         return -slope""",
         [
-            ("return -slope", "return slope", "minus the slope"),
+            ("return -slope", "return slope", "the sign is wrong"),
             ("torch.log(steps)", "steps", "the logarithm of both"),
             ("torch.log(errors)", "errors", "the logarithm of both"),
             ("torch.log(steps), torch.log(errors)", "steps, errors", "the logarithm of both"),
@@ -269,11 +273,11 @@ CORPUS: Corpus = {
         kept = (sigma_next**2 - s**2).sqrt()
         return alpha_next * x0_hat + kept * noise_hat + s * fresh""",
         [
-            (" + s * fresh", "", "add the fresh noise"),
-            ("kept * noise_hat + s * fresh", "sigma_next * noise_hat", "this is DDIM"),
-            ("+ kept * noise_hat", "+ sigma_next * noise_hat", "keep less of the old noise"),
-            ("(sigma_next**2 - s**2).sqrt()", "sigma_next - s", "keep less of the old noise"),
-            ("+ s * fresh", "+ s**2 * fresh", "take the square root"),
+            (" + s * fresh", "", "add the fresh"),
+            ("kept * noise_hat + s * fresh", "sigma_next * noise_hat", "keep a part"),
+            ("+ kept * noise_hat", "+ sigma_next * noise_hat", "the two variances"),
+            ("(sigma_next**2 - s**2).sqrt()", "sigma_next - s", "the two variances"),
+            ("+ s * fresh", "+ s**2 * fresh", "the two variances"),
             ("kept * noise_hat + s * fresh", "s * noise_hat + kept * fresh", "exchanged"),
             ("kept * noise_hat + s * fresh", "sigma_next * fresh", "keep a part"),
             ("+ kept * noise_hat", "", "keep a part"),
@@ -304,7 +308,7 @@ CORPUS: Corpus = {
         without = denoise(xt, t, torch.full_like(labels, null_label))
         return without + guidance_scale * (with_label - without)""",
         [
-            ("if not low <= t <= high", "if False", "guide only between"),
+            ("if not low <= t <= high", "if False", "between the two times only"),
             (
                 "without + guidance_scale * (with_label - without)",
                 "with_label + guidance_scale * (without - with_label)",
@@ -316,9 +320,9 @@ CORPUS: Corpus = {
             (
                 "            return with_label",
                 "            return denoise(xt, t, null_label)",
-                "has the labels",
+                "the labels alone count",
             ),
-            ("if not low", "if low", "inside and outside are exchanged"),
+            ("if not low", "if low", "between the two times only"),
             (
                 "return without + guidance_scale * (with_label - without)",
                 "return with_label",
@@ -524,9 +528,9 @@ CORPUS: Corpus = {
             images.append(torch.randn(3, 32, 32, generator=generator))
         return torch.stack(images)""",
         [
-            ("1000 * seed + i", "seed", "all images are the same"),
-            ("1000 * seed + i", "i", "another seed gives the same"),
-            ("1000 * seed + i", "seed + i", "not seed + index"),
+            ("1000 * seed + i", "seed", "other indices and other seeds"),
+            ("1000 * seed + i", "i", "other indices and other seeds"),
+            ("1000 * seed + i", "seed + i", "seed + index repeats"),
             ("generator=generator", "", "an image changes with the others"),
             (
                 "for i in indices:\n            generator = torch.Generator()"
@@ -539,7 +543,7 @@ CORPUS: Corpus = {
             ("torch.stack(images)", "torch.cat(images)", "a tensor of shape"),
             ("(3, 32, 32, gen", "(32, 32, gen", "a tensor of shape"),
             ("return torch", "torch", "returns None"),
-            ("1000 * seed + i", "1000 * i", "another seed gives the same"),
+            ("1000 * seed + i", "1000 * i", "other indices and other seeds"),
             ("torch.Generator().manual_seed", "torch.Generator.manual_seed", "raised TypeError"),
             ("images.append(", "images.append(2 * ", "one of your values?"),
             ("            images.append", "        images.append", "a tensor of shape"),
@@ -580,26 +584,26 @@ CORPUS: Corpus = {
             (
                 "return without + guidance_scale * (between - without)",
                 "return between",
-                "is missing",
+                "go from none to the mixture and past",
             ),
-            ("return without +", "return between +", "scale 1 is no guidance"),
+            ("return without +", "return between +", "go from none to the mixture and past"),
             (
                 "between = (1 - share) * x0_first + share * x0_second",
                 "between = x0_first + x0_second - without",
-                "shares add up to 1",
+                "share 0 is all the first",
             ),
-            ("(between - without)", "(without - between)", "go from none"),
+            ("(between - without)", "(without - between)", "go from none to the mixture and past"),
             (
                 "without + guidance_scale * (between - without)",
                 "between + guidance_scale * (without - between)",
-                "go from none",
+                "go from none to the mixture and past",
             ),
-            ("(1 - share) * x0_first + share * x0_second", "x0_first", "one of the labels"),
-            ("(1 - share) * x0_first + share * x0_second", "x0_second", "one of the labels"),
+            ("(1 - share) * x0_first + share * x0_second", "x0_first", "share 0 is all the first"),
+            ("(1 - share) * x0_first + share * x0_second", "x0_second", "share 0 is all the first"),
             ("(1 - share) * x0_first + share * x0_second", "(x0_first + x0_second) / 2", "?"),
             ("null_label)", "0)", "?"),
             ("return without", "without", "returns None"),
-            ("denoise(xt, t, second)", "denoise(xt, t, first)", "one of the labels"),
+            ("denoise(xt, t, second)", "denoise(xt, t, first)", "share 0 is all the first"),
             ("x0_first, x0_second =", "x0_second, x0_first =", "share 0 is all the first"),
         ],
         [
@@ -630,7 +634,7 @@ CORPUS: Corpus = {
             (
                 "button.on_click(on_click)",
                 "on_click(None)\n        button.on_click(on_click)",
-                "before the first click",
+                "do nothing before a click",
             ),
             ("picture.value =", "picture =", "the handler must set"),
             ("picture.value = make", "return make", "the handler must set"),
@@ -638,13 +642,13 @@ CORPUS: Corpus = {
                 "def on_click(_):\n            picture.value = make(which.value, seed.value)",
                 "image = make(which.value, seed.value)\n\n        def on_click(_):\n"
                 "            picture.value = image",
-                "are read too early",
+                "read the values in the handler",
             ),
             (
                 "def on_click(_):\n            picture.value = make(which.value, seed.value)",
                 "chosen = which.value, seed.value\n\n        def on_click(_):\n"
                 "            picture.value = make(*chosen)",
-                "are read too early",
+                "read the values in the handler",
             ),
             (
                 "button.on_click(on_click)",
