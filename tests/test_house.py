@@ -28,12 +28,11 @@ def test_environment_agrees_with_pyproject() -> None:
     conda = [line for line in environment["dependencies"] if isinstance(line, str)]
     (pip,) = (line["pip"] for line in environment["dependencies"] if isinstance(line, dict))
     assert conda == [f"python{PROJECT['requires-python']}", "pip"]
-    # Everything else comes from pyproject.toml. Of its extras only "race" is left out: three other
-    # libraries, which one benchmark compares with.
+    # Everything else comes from pyproject.toml: what the lessons need, not what the tests do.
     (install,) = pip
     assert re.fullmatch(r"-e \.\[(.*)\]", install)
     named = set(re.findall(r"\w+", install.partition("[")[2]))
-    assert named == set(PROJECT["optional-dependencies"]) - {"race"}
+    assert named == {"notebooks", "eval"}
 
 
 @needs_toml
