@@ -44,7 +44,7 @@ class GuidanceExplorer(Panel):
     def layout(self) -> list[Any]:
         """The settings, and below them a table of images."""
         ends, (low, high) = (self.scales[0], self.scales[-1]), LIMITS["guidance_scale"]
-        self.lowest = number("Guidance from", ends[0], low, high)
+        self.lowest = number("Scale from", ends[0], low, high)
         self.highest = number("to", ends[1], low, high)
         self.controls["steps"].value = 8
         self.image, self.side = ui.HTML(), ui.HTML()
