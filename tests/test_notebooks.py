@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import io
+import logging
 import re
 import sys
 from contextlib import redirect_stdout
@@ -228,6 +229,22 @@ def test_every_figure_has_a_caption_and_words_for_the_blind(path: Path) -> None:
             number += 1
             after = next(c.source for c in found[i + 1 :] if c.cell_type == "markdown")
             assert after.startswith(f"*Figure {number}. "), f"cell {i}: {after[:60]!r}"
+
+
+@each
+def test_alt_texts_survive_nbconvert(path: Path) -> None:
+    """On the page that nbconvert writes by default each picture has words of its own."""
+    nbconvert = pytest.importorskip("nbconvert", reason="comes with JupyterLab")
+    logging.getLogger("traitlets").setLevel(logging.ERROR)  # it warns of the badge
+    page, _ = nbconvert.HTMLExporter(embed_images=False).from_filename(str(path))
+    images = re.findall(r"<img\b[^>]*>", page)
+    stored = sum(
+        "image/png" in o.get("data", {}) for c in cells(path) for o in c.get("outputs", ())
+    )
+    assert stored and len(images) >= stored
+    for image in images:
+        (alt,) = re.findall(r"""\balt=["']([^"']+)["']""", image) or [""]
+        assert alt and "No description" not in alt, image[:200]
 
 
 @each

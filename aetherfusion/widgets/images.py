@@ -34,6 +34,15 @@ def html_image(image: Tensor, alt: str) -> str:
     return f'<img alt="{html.escape(alt)}" {size} src="{src}">'
 
 
+def html_preview(png: bytes, alt: str) -> tuple[str, bytes]:
+    """A PNG file for an HTML page, and with fewer colours for pages without HTML."""
+    image, webp, small = Image.open(io.BytesIO(png)), io.BytesIO(), io.BytesIO()
+    image.save(webp, format="webp", lossless=True)
+    image.quantize(256).save(small, format="png", optimize=True)
+    src = f"data:image/webp;base64,{base64.b64encode(webp.getvalue()).decode()}"
+    return f'<img alt="{html.escape(alt)}" src="{src}">', small.getvalue()
+
+
 def image_grid(images: Tensor, cols: int, gap: int = 1) -> Tensor:
     """(N, 1 or 3, H, W) to (4, rows (H + gap) - gap, cols (W + gap) - gap), gaps transparent."""
     n, _, height, width = images.shape

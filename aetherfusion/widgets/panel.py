@@ -25,7 +25,7 @@ from ..checkpoint import load_pretrained
 from ..data import CIFAR10_CLASSES
 from ..diffusion import SamplingSettings
 from ..generation import generate_images
-from .images import html_image, image_grid
+from .images import html_image, html_preview, image_grid
 
 try:
     import ipywidgets as ui
@@ -273,8 +273,9 @@ class Panel(ABC):
 
         name, hidden = type(self).__name__, self._preview_class
         reason = NO_IPYWIDGETS if self.box is None else NO_KERNEL
-        png, text = base64.b64encode(self.preview(reason)).decode(), f"{name}: {reason}"
-        page = f'<div class="{hidden}"><img alt="{text}" src="data:image/png;base64,{png}"></div>'
+        text = f"{name}: {reason}"
+        image, small = html_preview(self.preview(reason), text)
+        page = f'<div class="{hidden}">{image}</div>'
         if self.box is not None:
             # Without a kernel, no "Loading widget..." stays below the preview.
             page += f"<script>{SCRIPT}</script>"
@@ -282,7 +283,8 @@ class Panel(ABC):
                 f"<style>.jp-OutputArea-child:has(.{hidden}) + "
                 ".jp-OutputArea-child:not(:has(.aether)) { display: none }</style>"
             )
-        data: dict[str, Any] = {"text/html": page, "image/png": png, "text/plain": text}
+        data: dict[str, Any] = {"text/html": page, "image/png": base64.b64encode(small).decode()}
+        data["text/plain"] = text
         display(data, metadata={"image/png": {"alt": text}}, raw=True)
         if self.box is not None:
             view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
