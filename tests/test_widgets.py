@@ -500,7 +500,7 @@ def test_the_attention_shown_is_the_one_in_use(model: Any) -> None:
 
 def test_every_choice_of_the_attention_explorer_changes_what_is_lit(model: Any) -> None:
     explorer = AttentionExplorer(model)
-    mean = explorer.trajectory[explorer.step.index][-1][0, :, 2 * 4 + 2].mean(0)
+    mean = explorer.trajectory[explorer.step.index][-1][1, :, 2 * 4 + 2].mean(0)
     assert f"a weight of {mean.max():.0%}" in explorer.caption.value  # of all heads, at first
     images = [explorer.attended.value]
     assert [label for label, _ in explorer.block.options] == ["0", "1"]  # as lesson 02 counts
@@ -508,12 +508,19 @@ def test_every_choice_of_the_attention_explorer_changes_what_is_lit(model: Any) 
     names = [label for label, _ in explorer.cell.options]  # for screen readers
     assert names == [f"row {i // 4}, column {i % 4}" for i in range(16)]
     assert_shows(explorer.film, torch.stack([xt for _, xt, *_ in explorer.trajectory]), 14)
-    for name, value in (("block", 1), ("head", 1), ("head", 0), ("step", 3), ("cell", 2)):
+    for name, value in (
+        ("block", 0),
+        ("block", 1),
+        ("head", 1),
+        ("head", 0),
+        ("step", 3),
+        ("cell", 2),
+    ):
         send(getattr(explorer, name), value)
         images.append(explorer.attended.value)
     send(explorer.cell, 3)
     images.append(explorer.attended.value)
-    assert len(set(images)) == 7
+    assert len(set(images)) == 7  # of 8: the second is block 1 again
     weights = explorer.trajectory[3][-1][1, 0, 3]  # row 0, column 3 of a 4 x 4 grid
     row, column = divmod(int(weights.argmax()), 4)
     assert (

@@ -289,3 +289,33 @@ def my_update(q: Tensor, top: Tensor, total: Tensor, output: Tensor, k: Tensor, 
         "subtract the new top from each score": others,
         "do not divide by the total yet": {"output": right["output"] / right["total"]},
     }
+
+
+def _looks(side: int) -> list[tuple[Tensor, Tensor]]:
+    cell = torch.arange(side**2).view(side, side)  # cells, and what they attend to: left, ...
+    left, up, flat = (cell[:, 1:], cell[:, :-1]), (cell[1:], cell[:-1]), cell.flatten()
+    return [left, (flat[1:], flat[:-1]), left[::-1], up, up[::-1], (cell, cell)]
+
+
+def _heads(blocks: int, heads: int, side: int) -> tuple[Tensor, int]:
+    scores = randn(blocks * heads, side**2, side**2)
+    for head, (own, other) in zip(torch.randperm(len(scores)), _looks(side), strict=False):
+        scores[head, own, other] += 3
+    return scores.softmax(-1).unflatten(0, (blocks, heads)), side
+
+
+@exercise(lambda: [_heads(3, 4, 4), _heads(2, 5, 3), _heads(4, 3, 5)])
+def my_left_head(maps: Tensor, side: int) -> Table:
+    """this head looks left"""
+    looks = [maps[..., own, other].mean((-2, -1)) for own, other in _looks(side)]  # (blocks, heads)
+    pairs = [divmod(int(weights.argmax()), maps.shape[1]) for weights in (*looks, -looks[0])]
+    left, flat, to_right, up, down, own, least = ({"block": b, "head": h} for b, h in pairs)
+    return left, {
+        "count from 0": {name: n + 1 for name, n in left.items()},
+        "block and head are exchanged": {"block": left["head"], "head": left["block"]},
+        "a cell of the first column has no left neighbour; leave it out": flat,
+        "this head looks right; the left neighbour of token i is i - 1": to_right,
+        "this head looks up or down; left is one column": [up, down],
+        "this head looks at the cell itself": own,
+        "take the largest weight": least,
+    }

@@ -49,7 +49,8 @@ class AttentionExplorer(Panel):
         chosen = middle * self.side + middle
         self.cell = ui.RadioButtons(options=cells, value=chosen, description="Cell")
         numbers = [(str(i), i) for i in range(max(blocks, heads))]
-        self.block = ui.RadioButtons(options=numbers[:blocks], description="Block")
+        options = {"options": numbers[:blocks], "value": min(1, blocks - 1)}  # heads look sideways
+        self.block = ui.RadioButtons(**options, description="Block")
         self.head = ui.RadioButtons(options=[("mean", -1), *numbers[:heads]], description="Head")
         self.noisy, self.attended, film = ui.HTML(), ui.HTML(), self.film_strip()
         # Two thirds of the way the image can be seen, and the network still works on it.
@@ -102,10 +103,10 @@ class AttentionExplorer(Panel):
         self.caption.value = line(f"t = {t:.2f}. {words}")
 
     def preview(self, text: str) -> bytes:
-        """The bytes of a PNG file: what the first block's heads attend to, with `text` below."""
+        """The bytes of a PNG file: what the heads of block 1 attend to, with `text` below."""
         _, xt, x0_hat, maps = self.trajectory[len(self.trajectory) // 2]
         middle = self.side // 2
-        heads = maps[0, :, middle * self.side + middle]  # (heads, N)
+        heads = maps[min(1, len(maps) - 1), :, middle * self.side + middle]  # (heads, N)
         images = [draw(x0_hat, middle, middle, weights, zoom=4) for weights in heads]
         row = torch.stack([draw(xt, middle, middle, zoom=4), *images])
         return preview([row], ["noisy", *(f"head {i}" for i in range(len(heads)))], (), text)
