@@ -288,7 +288,7 @@ def test_axe_finds_nothing(tour: Any) -> None:
         tour.evaluate(
             "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
         )
-        tour.wait_for_selector(f"[data-jp-theme-name='{theme}']")
+        expect(tour.locator("body")).to_have_attribute("data-jp-theme-name", theme)
         report = axe.Axe().run(tour, context={"include": [[".aether"]]}).response
         found = [(v["id"], v["nodes"][0]["html"]) for v in report["violations"]]
         assert len(report["passes"]) > 5 and found == [], found

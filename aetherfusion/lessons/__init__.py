@@ -69,11 +69,7 @@ class Live:
 
 
 class _Shown:
-    """A figure as HTML, twice as sharp as `dpi`, and as a small PNG file for a PDF.
-
-    HTML, because JupyterLab and nbconvert leave out the alt text of a PNG file. An inch of a figure
-    is 90 pixels of a page.
-    """
+    """A figure as HTML, where every front end keeps the alt text, and as a small PNG for PDFs."""
 
     def __init__(self, figure: Any, alt: str, dpi: int) -> None:
         from matplotlib import pyplot
@@ -86,15 +82,14 @@ class _Shown:
             images.append(Image.open(file).convert("RGB"))
         pyplot.close(figure)
         few = images[0].quantize(128, Image.Quantize.MAXCOVERAGE)
-        width = round(images[1].width * 90 / (2 * dpi))
+        width = round(images[1].width * 90 / (2 * dpi))  # an inch is 90 pixels of a page
         webp, png = _encoded(images[1], "webp", lossless=True), _encoded(few, "png", optimize=True)
         src = f'width="{width}" src="data:image/webp;base64,{webp}"'
         page = f'<img alt="{html.escape(alt)}" {src}>'
         self.data = {"text/html": page, "image/png": png, "text/plain": alt}
-        self.metadata = {"image/png": {"alt": alt}}
 
     def _repr_mimebundle_(self, **_: Any) -> Any:
-        return self.data, self.metadata
+        return self.data, {"image/png": {"alt": self.data["text/plain"]}}
 
 
 def _encoded(image: Any, format: str, **options: Any) -> str:

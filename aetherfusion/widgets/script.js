@@ -6,7 +6,7 @@ window.aetherFusion ??= (() => {
   const each = (selector, action) => document.querySelectorAll(`.aether${selector}`).forEach(action);
   const set = (name, value) => (element) => element.setAttribute(name, value);
   const complete = () => {
-    each(":not([data-lm-suppress-shortcuts])", set("data-lm-suppress-shortcuts", "true"));
+    each(" :is(button, input, select)", set("data-lm-suppress-shortcuts", "true"));
     each(" .aether-status:not([role])", set("role", "status"));
     each(" .widget-play button:not([aria-label])", set("aria-label", "Play or pause"));
     each(" .widget-radio", (group) => {

@@ -661,10 +661,10 @@ CORPUS: Corpus = {
         block, head = divmod(weight.argmax().item(), weight.shape[1])
         return block, head""",
         [
-            ("own, left]", "left, own]", "this head looks right"),
-            ("cells[:, 1:], cells[:, :-1]", "cells[1:], cells[:-1]", "looks up or down"),
-            ("cells[:, 1:], cells[:, :-1]", "cells[:-1], cells[1:]", "looks up or down"),
-            ("cells[:, 1:], cells[:, :-1]", "cells, cells", "looks at the cell itself"),
+            ("own, left]", "left, own]", "this head looks elsewhere"),
+            ("cells[:, 1:], cells[:, :-1]", "cells[1:], cells[:-1]", "this head looks elsewhere"),
+            ("cells[:, 1:], cells[:, :-1]", "cells[:-1], cells[1:]", "this head looks elsewhere"),
+            ("cells[:, 1:], cells[:, :-1]", "cells, cells", "this head looks elsewhere"),
             (
                 "cells[:, 1:], cells[:, :-1]",
                 "cells.view(-1, 1)[1:], cells.view(-1, 1)[:-1]",
