@@ -144,7 +144,7 @@ def _build(header: dict[str, str], weights: dict[str, Tensor]) -> Loaded:
     return model.to(memory_format=torch.channels_last).eval(), notes
 
 
-class _NoInit(TorchFunctionMode):  # skips torch.nn.init, as the weights come from a file
+class _NoInit(TorchFunctionMode):  # skips torch.nn.init: the weights come from a file
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         skip = getattr(func, "__module__", None) == "torch.nn.init"
         return None if skip else func(*args, **(kwargs or {}))

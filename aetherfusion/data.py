@@ -108,7 +108,7 @@ def make_loader(
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """The folder of CIFAR-10: `root`, $AETHERFUSION_DATA, ./data if it has it, or a cache."""
+    """The folder of CIFAR-10: `root`, $AETHERFUSION_DATA, ./data if it is there, or a cache."""
     from pooch import os_cache  # slow to import, and only needed here
 
     default = "data" if Path("data", CIFAR10_FOLDER).is_dir() else os_cache("aetherfusion")
@@ -125,7 +125,7 @@ def _read_cifar10(root: Path, train: bool) -> Any:
 
 
 def find_cifar10(root: str | Path | None = None) -> Path | None:
-    """The folder in which there is a complete CIFAR-10, or None; see `data_root`."""
+    """The folder that holds a complete CIFAR-10, or None; see `data_root`."""
     folder = data_root(root)
     return None if _read_cifar10(folder, train=False) is None else folder
 
@@ -159,6 +159,6 @@ def load_cifar10(
 
 
 def load_shapes10(num_images: int = 10_000, *, seed: int = 0, image_size: int = 32) -> ImageTensors:
-    """Ten classes of drawn shapes, in turn, which need no network; another seed, other images."""
+    """Draws ten classes of shapes, in turn, without a download; another seed gives others."""
     images, labels = draw_shapes10(num_images, seed=seed, image_size=image_size)
     return ImageTensors(images, labels, SHAPES10_CLASSES)

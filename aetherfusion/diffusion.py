@@ -103,7 +103,7 @@ PATHS = {path.name: path for path in (FLOW, COSINE)}
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How a model is best sampled; its file stores them, as defaults of `generate_images`."""
+    """The defaults of `generate_images` for one model; the model file stores them."""
 
     steps: int = 14
     tail: int = 2  # see `time_grid`
@@ -114,10 +114,10 @@ class SamplingSettings:
 def recommended_sampling(
     images_seen: int, before: SamplingSettings | None = None
 ) -> SamplingSettings:
-    """Even times and more guidance until a model has seen a million images in training.
+    """The default settings of a model that has seen `images_seen` images in training (lesson 06).
 
-    The last, short steps show the errors that a young model makes at little noise. `before` are
-    the settings that it had before this training, which stay if that was short. See lesson 06.
+    Below a million, short last steps would show the model's errors at low noise levels. The times
+    are then even, and guidance acts longer; the settings `before` this training, if any, stay.
     """
     if images_seen >= 1_000_000:
         return SamplingSettings()
@@ -129,7 +129,7 @@ def sample_times(
 ) -> Tensor:
     """Draws training times (num,) in (0, 1), most of them near 1/2, in random order.
 
-    Near t = 0 what is left to predict is mostly the noise, near t = 1 the mean image; in between
+    Near t = 0 mostly the noise is left to predict, and near t = 1 the mean image; in between
     there is most to learn. The distribution is logit-normal (Esser et al. 2024, section 3.1). Each
     of `num` equally likely intervals gives one time (like Kingma et al. 2021, appendix I.1).
     """

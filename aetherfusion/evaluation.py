@@ -85,7 +85,7 @@ class RealPictures:
 
     @cached_property
     def features(self) -> tuple[Tensor, Tensor]:
-        """Of the reference and of the softened reference, (M, D) each."""
+        """The features (M, D) of the reference, and those of the softened reference."""
         images = self.reference.images.float() / 255
         return judge_features(images, self.judge), judge_features(softened(images), self.judge)
 
@@ -110,7 +110,7 @@ class RealPictures:
         }
 
     def floor(self, num_images: int) -> dict[str, float]:
-        """The figures of so many training images, drawn at random."""
+        """The figures of `num_images` training images, drawn at random."""
         generator = torch.Generator().manual_seed(0)
         drawn = torch.randperm(len(self.training), generator=generator)[:num_images]
         images, labels = self.training.images[drawn].float() / 255, self.training.labels[drawn]
@@ -145,7 +145,7 @@ def evaluate(images: Tensor, labels: Tensor, real: RealPictures | None = None) -
 
 
 def check_images(images: Tensor, labels: Tensor, real: RealPictures) -> None:
-    """Refuses with a ValueError what `evaluate` cannot compare."""
+    """Raises ValueError for images or labels that `evaluate` cannot compare."""
     shape, classes = real.reference.images.shape[1:], real.judge.classify.out_features
     got = f"got {images.dtype} {tuple(images.shape)}"
     if not images.is_floating_point() or images.shape[1:] != shape or len(images) < 10:
@@ -160,7 +160,7 @@ def check_images(images: Tensor, labels: Tensor, real: RealPictures) -> None:
 
 
 def check_model(model: DiffusionTransformerUNet) -> None:
-    """Refuses with a ValueError a model whose classes the package's judge does not know."""
+    """Raises ValueError for a model whose classes the package's judge does not know."""
     names, size = model.class_names or CIFAR10_CLASSES, model.image_size
     if (model.num_classes, model.channels, size, names) != (10, 3, 32, CIFAR10_CLASSES):
         known = "the judge knows the ten classes of CIFAR-10 in 32x32 pixels and in colour"
@@ -176,7 +176,7 @@ def judge_features(images: Tensor, judge: Judge) -> Tensor:
 
 
 def softened(images: Tensor) -> Tensor:
-    """(N, C, H, W) to the same, each pixel mixed with its neighbours by 1 2 1, both ways."""
+    """Blurs images (N, C, H, W) with the weights 1/4, 1/2, 1/4 along rows and columns."""
     line = torch.tensor([0.25, 0.5, 0.25], dtype=images.dtype, device=images.device)
     kernel = torch.outer(line, line).expand(images.shape[1], 1, 3, 3)
     return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=images.shape[1])
@@ -184,7 +184,7 @@ def softened(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def nearest_pictures(images: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
-    """RMS distance to, and index of, the nearest of a pool of bytes to each image in [0, 1]."""
+    """For each image in [0, 1], its nearest one in a pool of bytes: RMS distance and index."""
     flat = images.flatten(1)  # (N, K)
     best = flat.new_full((len(flat),), torch.inf)
     index = torch.zeros_like(best, dtype=torch.long)
@@ -197,7 +197,7 @@ def nearest_pictures(images: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def precision_and_recall(generated: Tensor, real: Tensor, k: int = 3) -> tuple[float, float]:
-    """The share of each of two sets, (N, D) and (M, D), in k-th neighbour balls of the other."""
+    """The share of each set, (N, D) or (M, D), inside the k-th neighbour balls of the other."""
     if min(len(generated), len(real)) <= k:
         raise ValueError(f"more than {k} points are needed in each set")
     between = torch.cdist(generated, real)  # (N, M)
@@ -212,8 +212,8 @@ def precision_and_recall(generated: Tensor, real: Tensor, k: int = 3) -> tuple[f
 
 
 def frechet_distance(generated: Tensor, real: Tensor) -> float:
-    """Of the Gaussians with the means and covariances of two sets, (N, D) and (M, D)."""
-    network = nn.Identity()  # in the place of Inception: the features are there already
+    """The Fréchet distance of two Gaussians, fitted to the sets (N, D) and (M, D)."""
+    network = nn.Identity()  # instead of Inception: the features are already computed
     network.num_features = real.shape[1]  # type: ignore[assignment]
     metric = FrechetInceptionDistance(feature=network)
     metric.update(real.cpu().double(), real=True)
@@ -222,7 +222,7 @@ def frechet_distance(generated: Tensor, real: Tensor) -> float:
 
 
 def kernel_distance(generated: Tensor, real: Tensor, seed: int = 0) -> float:
-    """Squared, with the cubic kernel, as the mean over random subsets of both (N, D), (M, D)."""
+    """The squared kernel distance (cubic kernel), a mean over random subsets of both sets."""
     size = min(500, len(generated), len(real))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it keeps the features, which are few
@@ -230,5 +230,5 @@ def kernel_distance(generated: Tensor, real: Tensor, seed: int = 0) -> float:
     metric.update(real.cpu(), real=True)
     metric.update(generated.cpu(), real=False)
     with torch.random.fork_rng([]):
-        torch.default_generator.manual_seed(seed)  # of the subsets
+        torch.default_generator.manual_seed(seed)  # for the subsets
         return float(metric.compute()[0])

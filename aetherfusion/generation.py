@@ -54,7 +54,7 @@ def generate_images(
         labels: numbers or names of classes, used in turn; None for all, `null_label` for any.
         seed: an integer. Image i depends only on the seed, i, its label and the options; up to
             rounding it is the same for any `num_samples`, `batch_size` and device.
-        steps, tail: see `time_grid`. None here and below is what the model has in `sampling`.
+        steps, tail: see `time_grid`. None, here and below, means the value in `model.sampling`.
         guidance_scale: 1 for no guidance; more makes the class clearer and the images less varied.
         guidance_interval: (low, high), the times in [0, 1] between which to guide.
         sampler: "ddim", "heun", "dpmpp_2m", or a function with the same arguments.

@@ -22,13 +22,13 @@ class DiffusionTransformerUNet(nn.Module):
     torch.Size([2, 3, 32, 32])
 
     Time and label condition every block (Peebles & Xie 2023, figure 3). `null_label` means "any
-    class"; training with it now and then makes guidance possible (Ho & Salimans 2022).
+    class"; using it for some labels in training makes guidance possible (Ho & Salimans 2022).
     `DiffusionTransformerUNet(**model.config)` is a new model of the same kind. A ValueError reports
     sizes that do not fit each other, inputs of the wrong shape and (on a CPU) labels out of range.
 
     `image_size` is the height and width in pixels, a multiple of 4; for `embedding_dim`,
     `num_heads` and `depth` see `UNetWithAttention`. `class_names`, in the order of the labels,
-    serve to ask for images by name. It is trained and sampled on `path`, `FLOW` or `COSINE`.
+    let you ask for images by name. The model is trained and sampled on `path`: `FLOW` or `COSINE`.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class DiffusionTransformerUNet(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def reset_ends(self) -> None:
-        """Label embeddings start small, the last convolution and with it the prediction at zero."""
+        """Starts the label embeddings small but distinct, and the prediction at zero."""
         nn.init.normal_(self.label_embedding.weight, std=0.3)
         last = self.unet.unfold[0]
         assert isinstance(last, nn.Conv2d) and last.bias is not None

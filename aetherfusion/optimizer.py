@@ -20,7 +20,7 @@ def orthogonalise(matrices: Tensor) -> Tensor:
 
     With the singular value decomposition matrix = U diag(s) V^T the result is nearly U V^T. Each
     round replaces every singular value s by a s + b s^3 + c s^5. Five rounds bring all above 0.003
-    to between 0.68 and 1.21, with nothing but matrix products (a Newton-Schulz iteration).
+    to between 0.68 and 1.21, using only matrix products (a Newton-Schulz iteration).
 
     Takes and returns (n, rows, columns), several matrices at once; the result has the dtype that
     their device multiplies fast, see `fast_dtype`. Source: Jordan et al. 2024.
@@ -41,7 +41,7 @@ class MuonAdamW(torch.optim.AdamW):
     """AdamW, except for parameter groups marked `"muon": True`: those are moved by Muon.
 
     Muon follows a running mean of the gradients with all its singular values made similar. It is
-    `torch.optim.Muon(adjust_lr_fn="match_rms_adamw")` in the arithmetic that the device does fast.
+    `torch.optim.Muon(adjust_lr_fn="match_rms_adamw")` in the dtype that the device multiplies fast.
 
     >>> MuonAdamW([{"params": [weight], "muon": True}, {"params": [bias]}], lr=4e-3)
 
@@ -60,7 +60,7 @@ class MuonAdamW(torch.optim.AdamW):
         super().__init__(params, lr, betas, weight_decay=weight_decay)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As in every optimizer; refuses what Muon cannot move."""
+        """As in every optimizer; a group for Muon must hold matrices only."""
         param_group = {"muon": False, "momentum": 0.95, **param_group}
         super().add_param_group(param_group)
         for p in param_group["params"] if param_group["muon"] else ():
@@ -124,7 +124,7 @@ def recommended_optimizer(
     for name, p in model.named_parameters():
         hidden = p.ndim == 2 and "blocks" in name and "modulation" not in name
         (matrices if hidden else others).append(p)
-    # beta2 = 0.97, the default here, forgets in 33 steps instead of 1000: a run is short.
+    # beta2 = 0.97, the default here, averages over 33 steps, not 1000, because runs are short.
     groups: list[dict[str, Any]] = [{"params": matrices, "muon": True}, {"params": others}]
     return MuonAdamW([g for g in groups if g["params"]], lr, weight_decay=weight_decay)
 
@@ -132,10 +132,10 @@ def recommended_optimizer(
 def learning_rate_factor(
     step: int, total_steps: int, *, warmup_steps: int = 50, decay: float = 1.0
 ) -> float:
-    """What the learning rate is multiplied by: up from 0, then down to 0 in a straight line.
+    """The factor of the learning rate: it rises from 0, and at the end it falls to 0, linearly.
 
-    `step` counts from 0. The way up takes `warmup_steps`, at most a tenth of the run; the part
-    `decay` of the run, at its end, goes down, and between them it is level.
+    `step` counts from 0. The factor rises for `warmup_steps`, at most a tenth of the run, and falls
+    in the last share `decay` of the run. In between it is 1.
     Source: Defazio et al. 2023 (a line to 0); Hu et al. 2024, section 4 (a level part before it).
     """
     warmup = max(1, min(warmup_steps, total_steps // 10))
@@ -144,7 +144,7 @@ def learning_rate_factor(
 
 
 def averaged_copy(model: nn.Module, exponent: float = 8.0) -> AveragedModel:
-    """A copy of a model whose weights follow the average of all past ones, the latest most.
+    """A copy of a model whose weights are a mean of all past ones; the latest count most.
 
     Call its `update_parameters(model)` after every step. After n of them, the weights of step k
     count as (k / n) ** `exponent`: the window grows with the run, so there is no warm-up to tune.

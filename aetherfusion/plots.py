@@ -62,7 +62,7 @@ def save_images(images: Images, path: str | Path, *, cols: int = 5, zoom: int = 
 
 
 def check_picture_name(path: str | Path) -> None:
-    """Finds out before minutes of work whether `path` ends in a picture format."""
+    """Raises ValueError if `path` does not end in a picture format, before any work is lost."""
     if Image.registered_extensions().get(Path(path).suffix.lower()) not in Image.SAVE:
         raise ValueError(f"{path} must end in a picture format such as .png")
 

@@ -60,8 +60,8 @@ def guided(
 ) -> Denoiser:
     """Classifier-free guidance: extrapolates from the unconditional to the labelled prediction.
 
-    Makes a denoiser (xt, t) to x0_hat for these labels (B,) out of `denoise(xt, t, labels)`. Where
-    it guides, a function evaluation takes 2 B images. Source: Ho & Salimans 2022, equation 6.
+    Turns `denoise(xt, t, labels)` into a denoiser of (xt, t) for the labels (B,). Where it guides,
+    a function evaluation takes 2 B images. Source: Ho & Salimans 2022, equation 6.
 
     The scale 1 is no guidance, 0 ignores the label, and more than 1 exaggerates its effect.
     It guides between the times (low, high) in [0, 1]: at high noise guidance reduces variety, at
@@ -91,7 +91,7 @@ def ddim(
     path: NoisePath = FLOW,
     callback: Callback | None = None,
 ) -> Tensor:
-    """First order: mixes x0_hat and the noise it implies for the next time.
+    """First order: mixes x0_hat with the noise that it implies, for the next time.
 
     One function evaluation per step. On the straight path this is Euler's method.
     Source: Song, Meng & Ermon 2021, equation 12 with sigma = 0.

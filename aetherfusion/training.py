@@ -67,7 +67,7 @@ def train(
         model: any module with `forward(xt, t, labels) -> velocity`. Its `null_label`, if it has
             one, sometimes replaces a label; its `path`, if it has one, is the noise path.
         trainloader: batches of (images, labels): images (B, C, H, W) in [-1, 1], labels (B,).
-        criterion: a loss of (prediction, target), a mean; the mean squared error is intended.
+        criterion: a mean loss of (prediction, target), normally the mean squared error.
         optimizer: any torch optimizer over the model's parameters. Its learning rate is the
             highest of the run: it is warmed up and decayed from there.
         num_epochs: how often every image is seen.
@@ -124,13 +124,13 @@ def training_steps(
     seed: int = 0,
     history: History | None = None,
 ) -> Generator[Step, None, None]:
-    """The loop under `train`, one optimizer step at a time, for those who want to watch or stop it.
+    """The loop under `train`, one optimizer step at a time, which you can watch or stop.
 
     A run that was killed and started again ends with the same weights as one that was not: bit
     for bit on a CPU, if the data set draws its random numbers from torch and the loader's workers
     are not persistent. When the loop ends or is closed, the model holds the averaged weights, and
-    in `sampling` how to sample it. Under `torchrun` all processes are given the same loader, each
-    computes its slice of every batch, and the result is that of one process up to rounding.
+    `model.sampling` its sampling settings. Under `torchrun`, give all processes the same loader:
+    each computes its slice of every batch, and the result equals that of one up to rounding.
 
     >>> with contextlib.closing(training_steps(model, trainloader, criterion, optimizer, 1)) as run:
     ...     losses = [step.loss for step in run]
@@ -138,16 +138,16 @@ def training_steps(
     Args:
         model, trainloader, criterion, optimizer, num_epochs: as for `train`. A model on the CPU
             is moved to the accelerator if there is one.
-        label_dropout: how often a label is replaced by the null label, for guidance; in [0, 1].
-        decay: the last part of the run, in which the learning rate falls to 0; in [0, 1].
-        accumulate: batches to one optimizer step, for a large batch in little memory.
+        label_dropout: probability, in [0, 1], of replacing a label by the null label, for guidance.
+        decay: the last share of the run, in [0, 1], in which the learning rate falls to 0.
+        accumulate: batches per optimizer step, for a large batch in little memory.
         max_steps: optimizer steps after which the run ends, if that is before `num_epochs`.
         precision: "bf16", "fp16", "no" (float32), or None for what is fast here.
-        compile: compile the model first: a minute or more, which a long run wins back.
-        checkpoint_dir: where the state is kept; a state found there is resumed from.
+        compile: compile the model first. It takes a minute or more; a long run gains from it.
+        checkpoint_dir: where the state is kept; a state found there is resumed.
         checkpoint_every: steps between two states; one is also written every minute and at the end.
-        seed: of order, flips, times, noise and label dropout.
-        history: filled as the run goes on, with the steps before resuming too.
+        seed: determines order, flips, times, noise and label dropout.
+        history: filled during the run; after resuming, it also holds the steps before.
     """
     settings: Any = {"num_epochs": num_epochs, "max_steps": max_steps, "accumulate": accumulate}
     settings |= {"label_dropout": label_dropout, "decay": decay, "seed": seed}
@@ -210,7 +210,7 @@ def diffusion_loss(
     replaced by `null_label` (Ho & Salimans 2022, algorithm 1). Times, noise and dropped labels are
     drawn for the whole batch, and this process computes the `rows` of it. Returns a tensor ().
     """
-    # Noise, xt and the target stay in float32: only the network computes in less.
+    # Noise, xt and the target stay in float32: only the network uses a lower precision.
     t = sample_times(len(x0), device=x0.device)  # (B,)
     noise = torch.randn_like(x0)
     xt = path.mix(x0, noise, t)
@@ -304,7 +304,7 @@ def finish(
     rates: Any,
     history: History,
 ) -> None:
-    """Saves the state, and leaves the averaged weights in the model and the optimizer as it was."""
+    """Saves the state, puts the averaged weights into the model, and restores the optimizer."""
     try:
         state.close(done)
     finally:
@@ -317,14 +317,14 @@ def finish(
 
 
 def mixed_seed(seed: int, name: str, number: int) -> int:
-    """A seed for each epoch and each step, so that nothing has a memory (Karras et al. 2024)."""
+    """A seed for each epoch and step, so no draw depends on earlier ones (Karras et al. 2024)."""
     text = repr((int(seed), name, int(number)))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
 @contextlib.contextmanager
 def seeded(seed: int, name: str, number: int, *, device: torch.device) -> Iterator[None]:
-    """All random numbers drawn within it follow from these three; those outside do not change."""
+    """Seeds all random numbers drawn inside it with these three; those outside do not change."""
     with fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(mixed_seed(seed, name, number))
         yield
@@ -338,7 +338,7 @@ def epoch_batches(loader: Any, epoch: int, seed: int) -> Iterator[Any]:
     samplers = batch_sampler, getattr(batch_sampler, "sampler", getattr(loader, "sampler", None))
     for part in (loader, *samplers):
         generator = getattr(part, "generator", None)
-        if isinstance(generator, torch.Generator):  # the user's own, which has a memory
+        if isinstance(generator, torch.Generator):  # the user's own: manual_seed missed it
             generator.manual_seed(number)
     return iter(loader)
 
@@ -350,8 +350,8 @@ def all_batches(
     num_classes, steps = getattr(model, "null_label", None), math.ceil(len(loader) / accumulate)
     for epoch in itertools.count(done // steps):
         batches = epoch_batches(loader, epoch, seed)
-        # What a resumed epoch has seen is drawn again and dropped: that alone leaves torch's random
-        # numbers, those of the user's transforms included, as they were.
+        # A resumed epoch draws the batches it has seen again and drops them: otherwise the random
+        # numbers of torch and of the user's transforms would differ from those of the first run.
         for _ in range(done % steps * accumulate):
             next(batches)
         for step in range(done % steps, steps):
@@ -370,10 +370,10 @@ def run_record(
     total_steps: int,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    """What makes a run this one and no other: a state of another run is not resumed from."""
+    """What identifies a run: a state is resumed only if its record is the same."""
     num_classes, seed = getattr(model, "null_label", None), settings["seed"]
     first, again = (check_batch(next(epoch_batches(loader, 0, seed)), num_classes) for _ in "ab")
-    # Without what another library than torch changes at random, and the last bit of a device.
+    # Leaves out what other libraries change at random, and differences of rounding.
     same = [(255 * a).round() for a, b in zip(first, again, strict=True) if torch.equal(a, b)]
     groups = {
         f"{name} of group {i}": value

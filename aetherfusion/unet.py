@@ -69,7 +69,7 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to the same."""
+        """(B, channels, H, W) to the same shape."""
         height, width = x.shape[-2:]
         # Height and width as one axis: with two, a compiled step mixes memory layouts and is slow.
         x = x.flatten(2).transpose(1, 2)  # (B, H * W, C): a view, where channels are last in memory
@@ -78,14 +78,14 @@ class ChannelNorm(nn.Module):
 
 
 class Downsample(nn.Conv2d):
-    """Halves height and width: every 2x2 pixels become one, by a learnt linear map."""
+    """Halves height and width: a learned linear map turns every 2x2 pixels into one."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size=2, stride=2)
 
 
 class Upsample(nn.Sequential):
-    """Doubles height and width: every pixel becomes 2x2, by a learnt linear map."""
+    """Doubles height and width: a learned linear map turns every pixel into 2x2."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(nn.Conv2d(in_channels, 4 * out_channels, 1), nn.PixelShuffle(2))
@@ -103,8 +103,8 @@ class UNetWithAttention(nn.Module):
     >>> unet(torch.randn(2, 3, 32, 32)).shape  # height and width must be multiples of 4
     torch.Size([2, 3, 32, 32])
 
-    `embedding_dim` is the base width E, a multiple of 8; `num_heads` must divide D. Without
-    `condition_dim`, the width C of the conditioning vector, the network takes none.
+    `embedding_dim` is the base width E, a multiple of 8; `num_heads` must divide D.
+    `condition_dim` is the width C of the condition; without it, the network takes no condition.
     """
 
     def __init__(

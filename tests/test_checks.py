@@ -5,6 +5,7 @@ The answers are in `corpus`.
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import linecache
@@ -24,7 +25,8 @@ from aetherfusion.sampling import ddim, time_grid
 
 START = "import math, torch\nimport torch.nn.functional as F\nfrom torch import nn\n"
 START += "from aetherfusion import FLOW, NoisePath, sinusoid\n"
-START += "from aetherfusion.evaluation import nearest_pictures\n"
+#: Loading the metrics takes seconds, so only the lesson that needs them does.
+MORE = {"evaluation": "from aetherfusion.evaluation import nearest_pictures\n"}
 
 LESSONS = ["positional", "attention", "unet", "diffusion", "training", "generation", "evaluation"]
 CORPUS = {
@@ -42,7 +44,7 @@ def answer(name: str, body: str) -> Any:
     file = f"<cell {abs(hash(text))}>"
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     namespace: dict[str, Any] = {}
-    exec(START, namespace)
+    exec(START + MORE.get(name.split(".")[0], ""), namespace)
     exec(compile(text, file, "exec"), namespace)
     return namespace[short]
 
@@ -79,25 +81,23 @@ def test_right_answers_are_right_however_they_are_written(name: str) -> None:
         assert said(name, changed(name, old, new)).startswith("Right: "), (old, new)
 
 
-@pytest.fixture(scope="module")
-def lines() -> dict[str, list[tuple[str, str, str]]]:
-    """What the checks say to every wrong answer: (replacement, words wanted, line)."""
-    return {
-        name: [(new, words, said(name, changed(name, old, new))) for old, new, words in wrong]
-        for name, (_, _, wrong, _) in CORPUS.items()
-    }
+@functools.cache
+def lines(name: str) -> list[tuple[str, str, str]]:
+    """What a check says to every wrong answer: (replacement, words wanted, line)."""
+    wrong = CORPUS[name][2]
+    return [(new, words, said(name, changed(name, old, new))) for old, new, words in wrong]
 
 
 @each
-def test_wrong_answers_are_caught_and_named(lines: Any, name: str) -> None:
-    assert len(lines[name]) >= 6 and len(CORPUS[name][3]) >= 2
-    for new, words, line in lines[name]:
+def test_wrong_answers_are_caught_and_named(name: str) -> None:
+    assert len(lines(name)) >= 6 and len(CORPUS[name][3]) >= 2
+    for new, words, line in lines(name):
         assert line.startswith("Not yet: ") and words.strip("?") in line, (new, words, line)
         assert "the check itself" not in line, (new, line)
 
 
-def test_rates(lines: Any) -> None:
-    every = [(words, line) for name in lines for _, words, line in lines[name]]
+def test_rates() -> None:
+    every = [(words, line) for name in CORPUS for _, words, line in lines(name)]
     caught = sum(line.startswith("Not yet: ") for _, line in every)
     named = sum(not words.endswith("?") for words, _ in every)
     right = sum(len(others) + 1 for _, _, _, others in CORPUS.values())
@@ -107,7 +107,7 @@ def test_rates(lines: Any) -> None:
 
 
 def test_the_corpus_has_every_exercise() -> None:
-    assert len(CORPUS) == 75
+    assert len(CORPUS) == 102
     for module in {name.split(".")[0] for name in CORPUS}:
         names = vars(import_module(f"aetherfusion.lessons.{module}"))
         checks = {n for n, value in names.items() if hasattr(value, "__wrapped__")}

@@ -98,7 +98,7 @@ import torch
 from aetherfusion.utils.hardware import kept_memory
 
 def work():
-    for _ in range(10):
+    for _ in range(3):
         blocks = [torch.ones(2**22) for _ in range(16)]
         del blocks
 

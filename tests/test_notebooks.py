@@ -253,7 +253,7 @@ def test_alt_texts_survive_nbconvert(path: Path) -> None:
 def test_a_figure_is_sharp_and_keeps_its_size_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
     figure_module = pytest.importorskip("matplotlib.figure")
     images, shown = pytest.importorskip("PIL.Image"), []
-    monkeypatch.setattr("IPython.display.display", shown.append)
+    monkeypatch.setattr("IPython.display.display", lambda figure, **_: shown.append(figure))
     figure = figure_module.Figure(figsize=(4, 2))
     figure.subplots().plot([1, 2, 3])
     show(figure, alt='a line, "rising" < 4')

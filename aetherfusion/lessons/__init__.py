@@ -43,13 +43,6 @@ def method_of(owner: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     return add
 
 
-def show(figure: Any, alt: str, *, dpi: int = 90) -> None:
-    """Shows a matplotlib figure once, with `alt` for those who cannot see it, and closes it."""
-    from IPython.display import display
-
-    display(_Shown(figure, alt, dpi))
-
-
 class Live:
     """A figure that is redrawn in place while a cell runs; `alt` says what it shows."""
 
@@ -96,6 +89,11 @@ def _encoded(image: Any, format: str, **options: Any) -> str:
     file = io.BytesIO()
     image.save(file, format=format, **options)
     return base64.b64encode(file.getvalue()).decode()
+
+
+def show(figure: Any, alt: str, *, dpi: int = 90) -> None:
+    """Shows a matplotlib figure once, with `alt` for those who cannot see it, and closes it."""
+    Live(alt).show(figure, dpi=dpi)
 
 
 #: The right result, and wrong ones: {what is wrong: the result of that mistake, or a list of them}.
@@ -258,6 +256,7 @@ class _Trial:
     def part(self, index: int, name: str) -> "_Trial":
         """One of several results."""
         lists = {words: w if isinstance(w, list) else [w] for words, w in self.wrongs.items()}
+        lists |= {f"this is {n}": [{name: r}] for n, r in self.right.items() if n != name}
         wrongs = {words: [w[name] for w in ws if name in w] for words, ws in lists.items()}
         return replace(self, right=self.right[name], wrongs=wrongs, answer=self.answer[index])
 

@@ -1,19 +1,19 @@
 """The checks of lesson 02, against torch's own attention and arithmetic on paper."""
 
 from itertools import permutations
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn, randn
 
+from ..attention import TransformerBlock
 from . import Table, exercise
 
-SIZES = (5, 7), (6, 3), (8, 10)  # of N or B, and of D or d
+SIZE = (5, 7), (6, 3), (8, 10)  # of N or B, and of D or d
 
 
-@exercise(lambda: [(randn(d), randn(n, d), randn(n, 4)) for n, d in SIZES])
+@exercise(lambda: [(randn(d), randn(n, d), randn(n, 4)) for n, d in SIZE])
 def my_output(query: Tensor, keys: Tensor, values: Tensor) -> Table:
     """the output of one token is a weighted mean of the values"""
     raw, root = keys @ query, len(query) ** 0.5
@@ -37,7 +37,6 @@ def my_attention(q: Tensor, k: Tensor, v: Tensor) -> Table:
         "the softmax takes the wrong axis": [(scores / root).softmax(i) @ v for i in range(3)],
         "the softmax is missing; the weights should sum to 1": [scores / root @ v, scores @ v],
         "queries and keys are exchanged": (scores / root).mT.softmax(-1) @ v,
-        "these are the weights; multiply them by the values": (scores / root).softmax(-1),
     }
 
 
@@ -48,7 +47,6 @@ def my_split(part: Tensor, num_heads: int) -> Table:
     return right, {
         "reshape alone mixes tokens; cut the last axis first": part.reshape(right.shape),
         "cut off num_heads pieces of d entries": part.unflatten(-1, (-1, num_heads)).movedim(-1, 1),
-        "move the axis of the heads before that of the tokens": cut,
         "tokens and entries are exchanged": [right.mT, cut.transpose(1, 3)],
     }
 
@@ -61,38 +59,32 @@ def my_merge(mixed: Tensor) -> Table:
         "reshape alone mixes tokens; move the axis of the heads first": mixed.reshape(right.shape),
         "the heads are interleaved; keep each one together": mixed.permute(0, 2, 3, 1).flatten(2),
         "the heads are added or averaged; lay them side by side": [mixed.mean(1), mixed.sum(1)],
-        "you exchanged heads and width, not heads and tokens": mixed.transpose(1, 3).flatten(2),
     }
 
 
-@exercise(lambda: [30 * randn(1, 2, 3, n, d) for n, d in SIZES], tolerance=1e-3)
+@exercise(lambda: [30 * randn(1, 2, 3, n, d) for n, d in SIZE], tolerance=1e-3)
 def my_qk_norm(q: Tensor) -> Table:
     """every query has the mean 0 and the length sqrt(d)"""
     off, root = q - q.mean(-1, keepdim=True), q.shape[-1] ** 0.5
     spread = off.square().mean(-1, keepdim=True).sqrt()
+    others = [(q - q.mean(i, True)) / q.std(i, u, True) for i in (0, 1, 2) for u in (True, False)]
     return off / spread, {
         "subtract the mean first": [q / spread, q / q.norm(dim=-1, keepdim=True) * root],
-        "divide by the spread too": off,
         "divide the sum of the squares by d, not by d - 1": off / q.std(-1, keepdim=True),
-        "the length should be sqrt(d)": off / spread / root,
-        "divide by the spread, not the variance": off / spread**2,
-        "normalise along the last axis": [
-            (q - q.mean(i, True)) / q.std(i, u, True) for i in (0, 1, 2) for u in (True, False)
-        ],
+        "divide by the spread, which is the root of the variance": [off, off / spread**2],
+        "normalise along the last axis": others,
     }
 
 
-LAYERS = {6: lambda x: x.cumsum(1), 8: lambda x: x - 2 * x[:, :1].abs(), 5: torch.sin}
-
-
-@exercise(lambda: [(LAYERS[n], randn(2, n, 3), torch.arange(n).roll(2)) for n in LAYERS])
+@exercise(lambda: [(layer, randn(2, n, 3), torch.arange(n).roll(2)) for n, layer in (
+                   (6, lambda x: x.cumsum(1)), (8, lambda x: x - 2 * x[:, :1].abs()),
+                   (5, torch.sin))])  # fmt: skip
 def my_order_test(layer: Any, x: Tensor, shuffle: Tensor) -> Table:
     """your test says how far a layer depends on the order of the tokens"""
-    before, after = layer(x[:, shuffle]), layer(x)[:, shuffle]
+    before, after, others = layer(x[:, shuffle]), layer(x)[:, shuffle], (layer(x), x, x[:, shuffle])
     off, undone = before - after, before - layer(x)[:, shuffle.argsort()]
     return (right := off.abs().max()), {
-        "shuffle the output too before you compare": (before - layer(x)).abs().max(),
-        "compare two outputs": [(before - y).abs().max() for y in (x, x[:, shuffle])],
+        "compare with the output for x, shuffled": [(before - y).abs().max() for y in others],
         "this is 0 for every layer": 0.0,
         "take the absolute differences, and the largest of them": [off.max(), off.min(), off.sum()],
         "take the largest difference": [off.abs().mean(), off.norm(), off.square().max()],
@@ -109,42 +101,39 @@ def my_maps(N: int) -> Table:
     opens = [{"from_left": left.where(~first, other)} for other in (eye, 0 * eye)]
     return {"mirror": mirror, "from_left": left}, {
         "this map leaves every colour where it is": {"mirror": eye, "from_left": eye},
-        "you have exchanged the two maps": {"mirror": left, "from_left": mirror},
         "this takes from the right; row i is bright at i - 1": {"from_left": left.T},
         "row 0 is bright in the last column": opens,
         "row i is bright at N - 1 - i": [{"mirror": mirror.roll(i, 0)} for i in (1, -1)],
     }
 
 
-@exercise(lambda: [(randn(b, 5, d), torch.sin, *randn(3, b, d)) for b, d in SIZES])
+@exercise(lambda: [(randn(b, 5, d), torch.sin, *randn(3, b, d)) for b, d in SIZE])
 def my_branch(x: Tensor, part: Any, scale: Tensor, shift: Tensor, gate: Tensor) -> Table:
     """the branch reads modulated tokens, and its gate multiplies what it adds"""
     a, s, g = (y[:, None] for y in (scale, shift, gate))
     h = F.layer_norm(x, x.shape[-1:])
     read, add = h * (1 + a) + s, part(h * (1 + a) + s)
+    gates = [x + add, x + (1 + g) * add, g * (x + add), g * x + add]
     no_axis = x + gate * part(h * (1 + scale) + shift) if len(x) == x.shape[1] else []
     return x + g * add, {
         "multiply by 1 + scale, so that a scale of 0 changes nothing": x + g * part(h * a + s),
-        "the residual connection is missing; add x": g * add,
-        "the gate is missing": x + add,
-        "the gate multiplies only what is added to x": [g * (x + add), g * x + add],
-        "use the gate itself, so that a gate of 0 closes the branch": x + (1 + g) * add,
+        "the gate itself multiplies what is added to x, and only that": gates,
         "the norm is missing": x + g * part(x * (1 + a) + s),
         "scale and shift are exchanged": x + g * part(h * (1 + s) + a),
-        "add to x as it came": [h + g * add, read + g * add],
+        "add to x as it came": [y + g * add for y in (0, h, read)],
         "modulate before the part, not after it": x + g * (part(h) * (1 + a) + s),
         "scale, shift and gate need an axis for the tokens": no_axis,
     }
 
 
-def _block(d: int, c: int) -> Any:
-    w, norm = randn(c, 6 * d), lambda h: F.layer_norm(h, h.shape[-1:])
-    parts = {"attention": lambda h: h.cumsum(1).sin(), "mlp": torch.tanh}
-    six = {"modulations": lambda condition: (condition @ w)[:, None].chunk(6, -1)}
-    return SimpleNamespace(norm1=norm, norm2=norm, **parts, **six)
+def _stirred(module: nn.Module) -> nn.Module:
+    for parameter in module.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return module
 
 
-@exercise(lambda: [(_block(d, 4), randn(2, n, d), randn(2, 4)) for n, d in SIZES])
+@exercise(lambda: [(_stirred(TransformerBlock(d, 1, condition_dim=4)), randn(2, n, d), randn(2, 4))
+                   for n, d in SIZE])  # fmt: skip
 def my_block(block: Any, x: Tensor, condition: Tensor) -> Table:
     """the forward pass of a transformer block"""
 
@@ -163,8 +152,7 @@ def my_block(block: Any, x: Tensor, condition: Tensor) -> Table:
     return right, {
         "each part has its own three of the six": [both(one, one), both(two, one), both(two, two)],
         "the order is scale, shift, gate": [*orders, both(six[::2], six[1::2])],
-        "the MLP reads and changes the tokens that the attention has changed": [z, y + z - x],
-        "the MLP is missing": y,
+        "the MLP reads and changes the tokens that the attention has changed": [z, y + z - x, y],
         "the attention comes first, then the MLP": both(two, one, parts="mlp attention"),
         "a gate is missing": [both(open1, open2), both(open1, two), both(one, open2)],
         "multiply by 1 + scale": low,
@@ -178,8 +166,7 @@ def my_multiplications(N: int, D: int) -> Table:
     """the projections and the products with the map take so many multiplications"""
     linear, square, both = N * D**2, N**2 * D, ("projections", "products")
     return {"projections": 4 * linear, "products": 2 * square}, {
-        "to_qkv is three maps in one": {"projections": 2 * linear},
-        "to_out is missing": {"projections": 3 * linear},
+        "there are three maps in to_qkv, and to_out": [{"projections": n * linear} for n in (2, 3)],
         "do not count the additions": dict(zip(both, (8 * linear, 4 * square), strict=True)),
         "a token meets D x D weights": [{"projections": n * square} for n in (3, 4)],
         "there are two products, q @ k.T and map @ v": {"products": square},
@@ -187,9 +174,7 @@ def my_multiplications(N: int, D: int) -> Table:
     }
 
 
-@exercise(
-    lambda: [((3 * randn(h, s**2, s**2)).softmax(-1), s) for h, s in ((3, 2), (1, 5), (2, 3))]
-)
+@exercise(lambda: [((3 * randn(6 - s, s**2, s**2)).softmax(-1), s) for s in (2, 5, 3)])
 def my_reach(maps: Tensor, side: int) -> Table:
     """so far does each head look, in cells"""
     token, grid = torch.arange(side**2), torch.cartesian_prod(*[torch.arange(side * 1.0)] * 2)
@@ -199,10 +184,8 @@ def my_reach(maps: Tensor, side: int) -> Table:
     right, most = means[0], far[token, maps.argmax(-1)].mean(-1)
     return right, {
         "a token is a cell; use its row and its column": means[1],
-        "take the root of the sum of the squares": means[2],
-        "use the straight line": [means[3] + means[4], *means[3:]],
+        "use the straight line, a root of a sum of squares": [means[3] + means[4], *means[2:]],
         "average over the tokens": [right * side**2, (maps * far).sum(-1)],
-        "add up over the keys; their weights sum to 1": right / side**2,
         "the weights are not used": [far.mean().expand(len(maps)), far.mean()],
         "use all weights, not the largest only": [most, (maps * far).amax(-1).mean(-1)],
     }
@@ -223,30 +206,25 @@ def my_predictions() -> Table:
 @exercise(lambda: [(*randn(3, 2, r, 5 + r, 8 - r), r) for r in (2, 1, 3)])
 def my_local_attention(q: Tensor, k: Tensor, v: Tensor, radius: int) -> Table:
     """your tokens attend to their neighbours only"""
-    step = torch.arange(q.shape[-2])[:, None] - torch.arange(q.shape[-2])
-    apart, scores = step.abs(), q @ k.mT / q.shape[-1] ** 0.5
-
-    def to(keep: Tensor, fill: float = -torch.inf, scale: float = 1) -> Tensor:
-        return (scale * scores).masked_fill(~keep, fill).softmax(-1) @ v
-
+    step, attend = torch.arange(q.shape[-2]), F.scaled_dot_product_attention
+    step = step[:, None] - step
+    near, scores = step.abs() <= radius, q @ k.mT / q.shape[-1] ** 0.5
     one_side = [step <= radius, step >= -radius, abs(step - radius / 2) <= radius / 2]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=apart <= radius), {
-        "the mask has no effect": to(apart >= 0),
-        "a score of 0 has the weight exp(0) = 1; fill with -inf": to(apart <= radius, 0.0),
-        "the rows do not sum to 1; mask first": scores.softmax(-1) * (apart <= radius) @ v,
-        "the last neighbour has |i - j| = radius": [to(apart < radius), to(apart <= radius + 1)],
-        "the two sides are not alike; use abs(i - j)": [to(keep) for keep in one_side],
-        "the mask is inverted": to(apart > radius),
-        "divide the scores by sqrt(d)": to(apart <= radius, scale=q.shape[-1] ** 0.5),
+    other = [step.abs() < radius, step.abs() <= radius + 1]
+    return attend(q, k, v, near), {
+        "the mask has no effect": attend(q, k, v),
+        "a score of 0 has the weight exp(0) = 1; fill with -inf": (scores * near).softmax(-1) @ v,
+        "the rows do not sum to 1; mask first": scores.softmax(-1) * near @ v,
+        "the last neighbour has |i - j| = radius": [attend(q, k, v, keep) for keep in other],
+        "the two sides are not alike; use abs(i - j)": [attend(q, k, v, keep) for keep in one_side],
+        "the mask is inverted": attend(q, k, v, ~near),
+        "divide the scores by sqrt(d)": attend(q, k, v, near, scale=1.0),
     }
 
 
-@exercise(
-    lambda: [
-        (2 * randn(b, n, D), 2 * randn(b, m, E), nn.Linear(D, D), nn.Linear(E, 2 * D), h)
-        for b, n, m, D, E, h in ((2, 5, 3, 6, 6, 2), (3, 4, 7, 15, 5, 3), (1, 3, 2, 10, 7, 5))
-    ]
-)
+@exercise(lambda: [(2 * randn(b, n, D), 2 * randn(b, m, E), nn.Linear(D, D), nn.Linear(E, 2 * D), h)
+                   for b, n, m, D, E, h in ((2, 5, 3, 6, 6, 2), (3, 4, 7, 15, 5, 3),
+                                            (1, 3, 2, 10, 7, 5))])  # fmt: skip
 def my_cross_attention(x: Tensor, context: Tensor, to_q: Any, to_kv: Any, num_heads: int) -> Table:
     """the tokens of x attend to those of the context"""
 
@@ -267,9 +245,7 @@ def my_cross_attention(x: Tensor, context: Tensor, to_q: Any, to_kv: Any, num_he
     }
 
 
-@exercise(
-    lambda: [(*randn(n, 2 * d + 2).split([d, 1, 1, d], 1), *randn(2, 4, d)) for n, d in SIZES]
-)
+@exercise(lambda: [(*randn(n, 2 * d + 2).split([d, 1, 1, d], 1), *randn(2, 4, d)) for n, d in SIZE])
 def my_update(q: Tensor, top: Tensor, total: Tensor, output: Tensor, k: Tensor, v: Tensor) -> Table:
     """a block of keys is added to the sums, without the map"""
 
@@ -284,8 +260,9 @@ def my_update(q: Tensor, top: Tensor, total: Tensor, output: Tensor, k: Tensor, 
     return right, {
         "the top so far counts too": {"top": own},
         "divide the scores by sqrt(d)": {"top": torch.maximum(top, own * root)},
-        "shrink the old sums by exp(top - new)": [sums(exps, w) for w in (1, 1 / old, top - new)],
-        "the old sums are lost": sums(exps, 0),
+        "keep the old sums, times exp(top - new)": [
+            sums(exps, w) for w in (0, 1, 1 / old, top - new)
+        ],
         "subtract the new top from each score": others,
         "do not divide by the total yet": {"output": right["output"] / right["total"]},
     }

@@ -1,11 +1,12 @@
 """The checks of lesson 03, against torch's functions and measured receptive fields."""
 
 import copy
-import itertools
+from itertools import permutations
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+import torch._dynamo  # the first optimizer loads it, and a time limit must not interrupt that
 import torch.nn.functional as F
 from torch import Tensor, nn, randn
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,42 +14,40 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..attention import TransformerBlock
 from ..unet import ResidualBlock, UNetWithAttention
 from . import Table, exercise
+from .attention import _stirred
 
 
-def _edited(code: str, mistakes: dict[str, Any], **names: Any) -> Table:
-    """The `out` of a code, and of the same with mistakes: texts in it and new ones, or several."""
+def _edited(code: str, mistakes: dict[str, str], **names: Any) -> Table:
+    """The `out` of a code, and of the same with mistakes: "old -> new and old -> new or ..."."""
 
-    def out(edits: tuple[str, ...] = ()) -> Any:
+    def out(edits: str) -> Any:
         text = code
-        for old, new in zip(edits[::2], edits[1::2], strict=True):
+        for edit in edits.split(" and "):
+            old, new = edit.split(" -> ")
             text = text.replace(old, new)
         exec(text, scope := {"F": F, "torch": torch, **names})
         return scope["out"]
 
-    return out(), {w: [*map(out, e if isinstance(e, list) else [e])] for w, e in mistakes.items()}
-
-
-def _stirred(module: nn.Module) -> nn.Module:
-    for parameter in module.parameters():
-        parameter.data += 0.2 * torch.randn_like(parameter)
-    return module
+    wrongs = {words: [*map(out, edits.split(" or "))] for words, edits in mistakes.items()}
+    return out("out -> out"), wrongs
 
 
 @exercise(lambda: [(randn(h, w), randn(3, 3)) for h, w in ((4, 6), (5, 3), (2, 7))])
 def convolve(picture: Tensor, kernel: Tensor) -> Table:
     """your feature map equals that of F.conv2d"""
-    code, pad = "p = F.pad(a, (1, 1, 1, 1)); out = F.conv2d(p, k)[0, 0]", "(1, 1, 1, 1)"
+    code, four = "p = F.pad(a, (1, 1, 1, 1)); out = F.conv2d(p, k)[0, 0]", "1, 1, 1, 1"
     product = "(F.unfold(p, 3)[0].T.view(-1, 3, 3) @ k[0, 0]).sum((1, 2)).view(a.shape[2:])"
-    modes, off = ("'circular'", "'replicate'", "'constant', 1"), ("(0, 2, 0, 2)", "(2, 0, 2, 0)")
     return _edited(code, {
-        "do not flip the kernel; its upper left weight belongs to the upper left pixel": [
-            (" k)", f" k.flip({axes}))") for axes in ("2, 3", "2", "3")],
-        "rows and columns of the kernel are exchanged": (" k)", " k.mT)"),
-        "the border is missing; put zeros around the picture first": (
-            "[0, 0]", "[0, 0]; out[[0, -1]] = 0; out[:, [0, -1]] = 0"),
-        "outside the picture there are zeros": [(pad, f"{pad}, {mode}") for mode in modes],
-        "the window is off by one; its middle is the pixel itself": [(pad, new) for new in off],
-        "multiply number by number; `@` is a matrix product": ("F.conv2d(p, k)[0, 0]", product),
+        "do not flip the kernel; its upper left weight belongs to the upper left pixel":
+            " k) ->  k.flip(2, 3)) or  k) ->  k.flip(2)) or  k) ->  k.flip(3))",
+        "rows and columns of the kernel are exchanged": " k) ->  k.mT)",
+        "the border is missing; put zeros around the picture first":
+            "[0, 0] -> [0, 0]; out[[0, -1]] = 0; out[:, [0, -1]] = 0",
+        "outside the picture there are zeros":
+            "1)) -> 1), 'circular') or 1)) -> 1), 'replicate') or 1)) -> 1), 'constant', 1)",
+        "the window is off by one; its middle is the pixel itself":
+            f"{four} -> 0, 2, 0, 2 or {four} -> 2, 0, 2, 0",
+        "multiply number by number; `@` is a matrix product": f"F.conv2d(p, k)[0, 0] -> {product}",
     }, a=picture[None, None], k=kernel[None, None])  # fmt: skip
 
 
@@ -77,8 +76,7 @@ def unfold_pixels(x: Tensor) -> Table:
     return right, {
         "a reshape alone moves no number; permute the axes first": x.reshape(right.shape),
         "split the channels into (channels, 2, 2), in this order": others.reshape(right.shape),
-        "the first 2 is the row inside a square, the second the column": wrong[0],
-        "put each 2 behind the axis it belongs to: (H, 2, W, 2)": wrong[1:],
+        "the first 2 belongs behind H, the second behind W: (H, 2, W, 2)": wrong,
     }
 
 
@@ -88,12 +86,10 @@ def through_unet(x: Tensor, encode: Any, small: Any, decode: Any) -> Table:
     """both routes reach the decoder"""
     code = "s = encode(x); h = small(s); out = decode(torch.cat([h, s], 1))"
     return _edited(code, {
-        "first the channels from small, then the skip": ("[h, s]", "[s, h]"),
-        "the route through small is missing": [("[h", "[s"), ("[h", "[0 * h")],
-        "the skip is missing; it is the output of encode": [("s]", "h]"), ("s]", "0 * h]")],
-        "decode is missing": [("decode", ""), ("decode", "", "[h, s]", "[s, h]")],
-        "use small once, on the output of encode": [
-            ("small(s)", "small(small(s))"), ("h, s]", "small(h), h]")],
+        "first the channels from small, then the skip": "[h, s] -> [s, h]",
+        "the route through small is missing": "[h -> [s or [h -> [0 * h",
+        "the skip is missing; it is the output of encode": "s] -> h] or s] -> 0 * h]",
+        "use small once, on the output of encode": "(s) -> (small(s)) or h, s] -> small(h), h]",
     }, x=x, encode=encode, small=small, decode=decode)  # fmt: skip
 
 
@@ -101,17 +97,16 @@ def through_unet(x: Tensor, encode: Any, small: Any, decode: Any) -> Table:
                    for d, n, lr in ((3, 5, 0.1), (5, 7, 0.3), (6, 4, 0.2))])  # fmt: skip
 def overfit(network: Any, x: Tensor, target: Tensor, steps: int, lr: float) -> Table:
     """your losses are those of a correct loop"""
-    make, zero, back = "o = torch.optim.AdamW(n.parameters(), lr)", "o.zero_grad()", "l.backward()"
-    loop = f"l = F.mse_loss(n(x), y); {zero}; {back}; o.step(); out.append(l.item())"
+    make = "o = torch.optim.AdamW(n.parameters(), lr)"
+    loop = "l = F.mse_loss(n(x), y); o.zero_grad(); l.backward(); o.step(); out.append(l.item())"
     code = f"n, out = new(), []; {make}\nfor _ in steps: {loop}\nout = torch.tensor(out)"
     return _edited(code, {
-        "the gradients of all steps add up; call zero_grad() in each": (zero, "0"),
-        "the weights never change; the order is zero_grad(), backward(), step()": ("o.step()", "0"),
-        "take the loss from before the step": ("l.item()", "F.mse_loss(n(x), y).item()"),
-        "an optimizer made again in each step forgets its averages": ("l = ", f"{make}; l = "),
-        "use the mean squared error": [(" y)", " y, reduction='sum')"), ("mse_loss", "l1_loss")],
-        "use AdamW with the learning rate lr": [
-            (", lr)", ")"), (", lr)", ", 0.01)"), ("AdamW", "SGD"), ("AdamW", "Adam")],
+        "the gradients of all steps add up; call zero_grad() in each": "o.zero_grad() -> 0",
+        "the weights never change; the order is zero_grad(), backward(), step()": "o.step() -> 0",
+        "take the loss from before the step": "l.item() -> F.mse_loss(n(x), y).item()",
+        "an optimizer made again in each step forgets its averages": f"l =  -> {make}; l = ",
+        "use the mean squared error": " y) ->  y, reduction='sum') or mse_loss -> l1_loss",
+        "use AdamW with the rate lr": ", lr) -> ) or lr) -> 0.01) or AdamW -> SGD or AdamW -> Adam",
     }, new=lambda: copy.deepcopy(network), x=x, y=target, steps=range(steps), lr=lr)  # fmt: skip
 
 
@@ -120,20 +115,19 @@ def overfit(network: Any, x: Tensor, target: Tensor, steps: int, lr: float) -> T
 def residual_forward(block: Any, x: Tensor, condition: Tensor) -> Table:
     """features, condition and input meet as in ResidualBlock"""
     code = """h = m.norm2(m.conv1(F.silu(m.norm1(x))))
-scale, shift = m.modulation(F.silu(c))[..., None, None].chunk(2, 1)
-h = h * (1 + scale) + shift; out = m.skip(x) + m.conv2(F.silu(h))"""
-    first, both = "F.silu(m.norm1(x))", " * (1 + scale)"
+a, b = m.modulation(F.silu(c))[..., None, None].chunk(2, 1)
+h = h * (1 + a) + b; out = m.skip(x) + m.conv2(F.silu(h))"""
+    one, two = "F.silu(m.norm1(x)) -> m.norm1(x)", "F.silu(h) -> h"
     return _edited(code, {
-        "the input is missing; add block.skip(x) at the end": ("m.skip(x) + ", ""),
-        "a scale of 0 should leave h unchanged": ("1 + scale", "scale"),
-        "the first half is the scale, the second the shift": ("scale, shift", "shift, scale"),
-        "use the scale and the shift": [("+ shift", ""), (both, ""), (f"{both} + shift", "")],
-        "SiLU is missing in front of the modulation": ("F.silu(c)", "c"),
-        "SiLU is missing in front of a convolution": [
-            (first, "m.norm1(x)"), ("F.silu(h)", "h"), (first, "m.norm1(x)", "F.silu(h)", "h")],
-        "norm1 comes before SiLU, norm2 before scale and shift": [
-            ("m.norm1(x)", "x"), ("m.norm2", ""), (first, "m.norm1(F.silu(x))"),
-            ("m.norm2", "", "silu(h)", "silu(m.norm2(h))")],
+        "the input is missing; add block.skip(x) at the end": "m.skip(x) +  -> ",
+        "a scale of 0 should leave h unchanged": "1 + a -> a",
+        "the first half is the scale, the second the shift": "a, b -> b, a",
+        "use the scale and the shift": " + b ->  or (1 + a) -> 1 or h * (1 + a) + b -> h",
+        "SiLU is missing in front of the modulation or of a convolution":
+            f"F.silu(c) -> c or {one} or {two} or {one} and {two}",
+        "norm1 comes before SiLU, norm2 before scale and shift":
+            "m.norm1(x) -> x or m.norm2 ->  or F.silu(m.norm1(x)) -> m.norm1(F.silu(x))"
+            " or m.norm2 ->  and silu(h) -> silu(m.norm2(h))",
     }, m=block, x=x, c=condition)  # fmt: skip
 
 
@@ -142,26 +136,24 @@ h = h * (1 + scale) + shift; out = m.skip(x) + m.conv2(F.silu(h))"""
                    for b, c, h, d in ((3, 2, 3, 2), (2, 3, 5, 1), (1, 1, 2, 3))])  # fmt: skip
 def unet_forward(net: Any, x: Tensor, condition: Tensor, places: Tensor) -> Table:
     """down, through the blocks, up, with the skip across"""
-    code = """s = m.encode(m.fold(x), c); h = m.down(s); t = h.flatten(2).mT + p
+    code = """f, act, norm = m.fold(x), F.silu, m.norm; s = m.encode(f, c); h = m.down(s)
+t = h.flatten(2).mT + p
 for block in m.blocks: t = block(t, c)
 u = m.up(t.mT.unflatten(2, h.shape[2:])); h = m.decode(torch.cat([u, s], 1), c)
-out = m.unfold(F.silu(m.norm(h)))"""
-    back, end = "t.mT.unflatten(2, h.shape[2:])", "F.silu(m.norm(h))"
-    cut = "h.flatten(2).mT", "h.reshape(len(h), -1, h.shape[1])"
+out = m.unfold(act(norm(h)))"""
+    cut = "h.flatten(2).mT -> h.reshape(len(h), -1, h.shape[1])"
+    back = "t.mT.unflatten(2, h.shape[2:]) -> t.reshape(h.shape)"
     return _edited(code, {
-        "add places to the tokens": ("+ p", ""), "the blocks are missing": ("m.blocks", "[]"),
-        "add places once, before the first block": [
-            ("+ p", "", "block(t", "block(t + p"), ("block(t", "block(t + p")],
-        "first the channels from up, then the skip": ("[u, s]", "[s, u]"),
-        "the skip is the output of encode": [
-            ("[u, s]", "[u, m.fold(x)]"), ("m.encode(m.fold(x), c)", "m.fold(x)")],
-        "each block works on the tokens of the one before": [
-            ("m.blocks", "m.blocks[:1]"), ("m.blocks", "m.blocks[-1:]")],
-        "reshape scrambles the tokens; an axis has to move": [
-            cut, (back, "t.reshape(h.shape)"), (*cut, back, "t.reshape(h.shape)")],
-        "height and width are exchanged": (back, "t.mT.unflatten(2, h.mT.shape[2:]).mT"),
-        "norm, then SiLU, come before unfold": [
-            (end, wrong) for wrong in ("h", "F.silu(h)", "m.norm(h)", "m.norm(F.silu(h))")],
+        "add places to the tokens once, before the first block":
+            "+ p ->  or + p ->  and (t, -> (t + p, or (t, -> (t + p,",
+        "first the channels from up, then the skip": "[u, s] -> [s, u]",
+        "the skip is the output of encode": "[u, s] -> [u, f] or m.encode(f, c) -> f",
+        "the tokens go through all blocks, each on those of the one before":
+            "m.blocks -> [] or m.blocks -> m.blocks[:1] or m.blocks -> m.blocks[-1:]",
+        "reshape scrambles the tokens; an axis has to move": f"{cut} or {back} or {cut} and {back}",
+        "height and width are exchanged": "(2, h.shape[2:]) -> (2, h.mT.shape[2:]).mT",
+        "norm, then SiLU, come before unfold":
+            "act(norm(h)) -> h or (norm(h)) -> (h) or act(norm -> (norm or act(norm -> norm(act",
     }, m=net, x=x, c=condition, p=places)  # fmt: skip
 
 
@@ -169,18 +161,16 @@ out = m.unfold(F.silu(m.norm(h)))"""
                    ((3, 5, 7, 1, 4), (2, 6, 4, 3, 0), (5, 8, 5, 0, 2))])  # fmt: skip
 def influence_on(network: Any, image: Tensor, row: int, column: int) -> Table:
     """the influence of every pixel on the one in row and column"""
-    code = "x = image.clone().requires_grad_(); y = net(x)[0, :, i, j].sum()\n"
-    code += "g = torch.autograd.grad(y, x)[0][0]; out = g.abs().sum(0)"
-    pixels = ("j % x.shape[2], i % x.shape[3]", "x.shape[2] // 2, x.shape[3] // 2", "0, 0")
+    code = "x = image.clone().requires_grad_(); H, W = x.shape[2:]; y = net(x)[0, :, i, j].sum()\n"
+    code += "g = torch.autograd.grad(y, x)[0][0]; a = g.abs(); out = a.sum(0)"
     return _edited(code, {
-        "absolute values come first, else the channels cancel": [
-            ("abs().", ""), ("abs().sum(0)", "sum(0).abs()")],
-        "add up the channels of the gradient": [(".abs().sum(0)", ""), *(
-            (".sum(0)", new) for new in ("", "[None]", "[0]", ".mean(0)", ".amax(0)"))],
-        "take absolute values": [("abs()", "square()"), ("abs().sum(0)", "norm(dim=0)")],
-        "this is the influence on the whole output; take one pixel": (", :, i, j", ""),
-        "add up the channels of the output": [(", :, i", ", 0, i"), ("j].sum", "j].mean")],
-        "this is another pixel; check row and column": [("i, j]", f"{p}]") for p in pixels],
+        "take absolute values before you add up the channels":
+            ".abs() ->  or abs -> square or a.sum(0) -> abs(g.sum(0)) or a.sum(0) -> g.norm(2, 0)",
+        "add up the channels of the gradient":
+            "a.sum(0) -> g or a.sum(0) -> a or a.sum(0) -> a[0] or a.sum -> a.mean",
+        "add up the channels of the output": ", :, i -> , 0, i or j].sum -> j].mean",
+        "take the pixel in this row and column, and no other":
+            ", :, i, j ->  or i, j] -> j % H, i % W] or i, j] -> H // 2, W // 2] or i, j] -> 0, 0]",
     }, net=network, image=image, i=row, j=column)  # fmt: skip
 
 
@@ -192,9 +182,8 @@ def block_flops(N: int, D: int) -> Table:
     right, one, pairs = counter.get_total_flops(), 2 * N * D * D, 2 * N * N * D
     return right, {
         "count an addition with each multiplication": right // 2,
-        "the pairs need scores and means; half of it is missing": right - pairs,
         "the linear maps work on each of the N tokens": 12 * one // N + 2 * pairs,
-        "the pairs are missing: the scores, and the weighted means": right - 2 * pairs,
+        "the pairs need scores, and weighted means": [right - pairs, right - 2 * pairs],
         "each pair costs D multiplications and D additions": [12 * one + n * N * N for n in (2, 4)],
         "the MLP has two maps, each four times as large": [right - i * one for i in (8, 4, 6, -24)],
         "queries, keys, values and output have a map each": [right - i * one for i in (1, 2, 3)],
@@ -208,15 +197,14 @@ def pixels_seen(before: int, after: int) -> Table:
     for width, stride in [(3, 1)] * before + [(2, 2)] + [(3, 1)] * after:
         x = F.conv1d(x, torch.ones(1, 1, width), stride=stride, padding=width // 3)
     seen = torch.autograd.grad(x[0, 0, 12], start)[0] > 0
+    widths = [2 + n * after + m * before for n, m in ((4, 4), (2, 4), (2, 2), (2, 1), (4, 1))]
     return int(seen.sum()), {
         "a cell at half size is two pixels wide": 1 + 2 * (before + after),
         "Downsample itself sees a square of 2 x 2, not one pixel": 1 + 2 * before + 4 * after,
-        "a convolution before the halving counts single pixels": 2 * (1 + 2 * after + 2 * before),
-        "the halving doubles what comes after it": 2 * (1 + 2 * before) + 2 * after,
-        "a 3 x 3 convolution adds a pixel, or a cell, on either side": [
-            2 + n * after + m * before for n, m in ((2, 2), (2, 1), (4, 1))],
+        "a convolution before the halving counts single pixels, one after it double": widths[:2],
+        "a 3 x 3 convolution adds a pixel, or a cell, on either side": widths[2:],
         "windows overlap; the widths add up": [2 * 3**after + n * before for n in (1, 2)],
-    }  # fmt: skip
+    }
 
 
 @exercise(lambda: [(randn(6 - h, h * w, 3), h, w) for h, w in ((3, 5), (4, 2), (2, 6))])
@@ -225,7 +213,6 @@ def tokens_to_map(tokens: Tensor, height: int, width: int) -> Table:
     right = torch.stack(tokens.split(width, 1), 1).movedim(-1, 1)  # (B, D, height, width)
     turned = tokens.mT.unflatten(2, (width, height))
     return right, {
-        "the channels are last; put them before height and width": right.movedim(1, -1),
         "reshape spreads a token over many cells; move an axis first": tokens.reshape(right.shape),
         "height and width are exchanged; fill the map row by row": [turned, turned.mT],
     }
@@ -234,17 +221,15 @@ def tokens_to_map(tokens: Tensor, height: int, width: int) -> Table:
 @exercise(lambda: [(*randn(2, 7 - c, c, 3, c), randn(7 - c, 3 * c)) for c in (5, 1, 4)])
 def gated_update(x: Tensor, h: Tensor, steering: Tensor) -> Table:
     """a block with a gate; with steering at zero it is the identity"""
-    code = "a, b, g = s[..., None, None].chunk(3, 1); out = x + g * (h * (1 + a) + b)"
-    orders = [" ".join(order) for order in itertools.permutations(("a,", "b,", "g,"))][1:]
+    code = "a, b, g = s[..., None, None].chunk(3, 1); c = 1 + a; out = x + g * (h * c + b)"
+    orders = " or ".join(f"a, b, g -> {', '.join(order)}" for order in permutations("abg"))
     return _edited(code, {
-        "a scale of 0 should leave h unchanged": ("(1 + a)", "a"),
-        "the gate is missing": ("g * ", ""), "the shift is missing": (" + b", ""),
-        "x is missing; the update is added to it": ("x + ", ""),
-        "a gate of 0 should close; do not add 1 to it": ("+ g", "+ (1 + g)"),
-        "scale, shift and gate come in this order": [("a, b, g", f"{o[:-1]}") for o in orders],
-        "the gate multiplies the update, all of it and nothing else": [
-            ("x + g * (", "g * (x + "), ("(h * (1 + a) + b)", "h * (1 + a) + b")],
-        "the shift is scaled too; scale h, then shift": ("(h * (1 + a) + b)", "(h + b) * (1 + a)"),
+        "a scale of 0 should leave h unchanged": "1 + a -> a",
+        "x is missing; the update is added to it": "x +  -> ",
+        "scale, shift and gate come in this order": orders,
+        "the gate itself multiplies the update, all of it and nothing else":
+            "g *  ->  or + g -> + (1 + g) or x + g * ( -> g * (x +  or (h * c + b) -> h * c + b",
+        "add the shift, and do not scale it": " + b ->  or (h * c + b) -> (h + b) * c",
     }, x=x, h=h, s=steering)  # fmt: skip
 
 
@@ -256,17 +241,14 @@ def gated_update(x: Tensor, h: Tensor, steering: Tensor) -> Table:
     for b, k, labels in ((3, 4, None), (5, 6, torch.arange(5)), (2, 7, None))])  # fmt: skip
 def model_forward(model: Any, xt: Tensor, t: Tensor, labels: Tensor | None) -> Table:
     """time and label steer the U-Net; without labels it is the null label"""
-    time, label = "m.time_embedding(t)", "m.label_embedding(given)"
     code = "null = torch.full((len(x),), m.null_label); given = null if none else labels\n"
-    return _edited(f"{code}out = m.unet(x, {time} + {label})", {
-        "the label is missing": (f"+ {label}", ""), "the time is missing": (f"{time} +", ""),
-        "without labels use model.null_label": [
-            ("m.null_label", n) for n in ("0", "1", "m.null_label - 1")],
-        "without labels, the null label is added too": (label, f"{label} * (not none)"),
-        "the labels that are given are not used": ("null if none else labels", "null"),
-        "add the two vectors": [
-            (f"{time} +", f"{time} *"), (f"{time} + {label}", f"torch.cat([{time}, {label}], 1)")],
-        "return the output of model.unet": ("m.unet(x, ", "("),
+    code += "time, label = m.time_embedding(t), m.label_embedding(given)\n"
+    return _edited(f"{code}out = m.unet(x, time + label)", {
+        "without labels use model.null_label": "m.null_label -> 0 or _label); -> _label - 1);",
+        "without labels, the null label is added too": "+ label -> + label * (not none)",
+        "the labels that are given are not used": "null if none else labels -> null",
+        "add the two vectors, that of the time and that of the label":
+            "+ label ->  or time +  ->  or + -> * or time + label -> torch.cat([time, label], 1)",
     }, m=model, x=xt, t=t, labels=labels, none=labels is None)  # fmt: skip
 
 

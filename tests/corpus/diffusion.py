@@ -48,7 +48,7 @@ CORPUS: Corpus = {
                 "t[:, None, None, None]",
                 "the shape should be",
             ),
-            ("return xt, v", "return v, xt", "exchanged the two results"),
+            ("return xt, v", "return v, xt", "xt: this is v; v: this is xt"),
             ("return xt, v", "return xt", "2 results are wanted"),
             ("return xt, v", "return {'xt': xt, 'v': v}", "2 results are wanted"),
             (
@@ -64,12 +64,12 @@ CORPUS: Corpus = {
             (
                 "path.alpha(t) * x0 + path.sigma(t) * noise",
                 "(1 - t) * x0 + t * noise",
-                "xt: 1 - t and t are the straight path only",
+                "xt: this holds on the straight path only",
             ),
             (
                 "path.d_alpha(t) * x0 + path.d_sigma(t) * noise",
                 "noise - x0",
-                "v: noise - x0 is the velocity on the straight path only",
+                "v: this holds on the straight path only",
             ),
             ("d_alpha(t) * x0 + path.d_sigma", "alpha(t) * x0 + path.sigma", "this is xt"),
             ("x0 + path.d_sigma", "x0 - path.d_sigma", "v: add the second term"),
@@ -110,7 +110,7 @@ CORPUS: Corpus = {
             ("a * ds - da * s", "a * ds + da * s", "the determinant is a difference"),
             ("a * ds - da * s", "da * s - a * ds", "the sign is wrong"),
             ("a * ds - da * s", "a * da - s * ds", "?"),
-            ("return x0, noise", "return noise, x0", "return x0 first"),
+            ("return x0, noise", "return noise, x0", "x0: this is noise; noise: this is x0"),
             ("xt - s * v", "xt + s * v", "x0: a sign above the line"),
             ("a * v - da", "a * v + da", "noise: a sign above the line"),
             ("(a * v - da * xt)", "(da * xt - a * v)", "noise: the sign is wrong"),
@@ -130,8 +130,8 @@ CORPUS: Corpus = {
         alpha_bar = torch.cumprod(1 - beta, dim=0)
         return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()""",
         [
-            ("alpha_bar.sqrt(), (", "alpha_bar, (", "alpha: this is alpha-bar"),
-            ("(1 - alpha_bar).sqrt()", "1 - alpha_bar", "sigma: this is the variance"),
+            ("alpha_bar.sqrt(), (", "alpha_bar, (", "alpha: this is the square of the right"),
+            ("(1 - alpha_bar).sqrt()", "1 - alpha_bar", "sigma: this is the square of the right"),
             ("(1 - alpha_bar).sqrt()", "1 - alpha_bar.sqrt()", "add up to 1"),
             ("torch.cumprod(1 - beta, dim=0)", "1 - beta", "this is one step"),
             ("torch.cumprod(1 - beta, dim=0)", "(1 - beta) ** 2", "this is one step"),
@@ -147,7 +147,7 @@ CORPUS: Corpus = {
             (
                 "alpha_bar.sqrt(), (1 - alpha_bar).sqrt()",
                 "(1 - alpha_bar).sqrt(), alpha_bar.sqrt()",
-                "exchanged alpha and sigma",
+                "alpha: this is sigma; sigma: this is alpha",
             ),
             (
                 "alpha_bar.sqrt(), (1 - alpha_bar).sqrt()",
@@ -177,9 +177,9 @@ CORPUS: Corpus = {
         [
             ("alpha * points)", "points)", "the centres are alpha * points"),
             ("-(r**2)", "(r**2)", "minus sign in the exponent"),
-            ("-(r**2) / 2", "-(r**2)", "the 2 of 2 sigma^2"),
-            (" / sigma", "", "sigma is missing"),
-            ("/ sigma", "/ sigma**0.5", "square sigma"),
+            ("-(r**2) / 2", "-(r**2)", "divide by 2 sigma^2"),
+            (" / sigma", "", "divide by 2 sigma^2"),
+            ("/ sigma", "/ sigma**0.5", "divide by 2 sigma^2"),
             ("-(r**2) / 2", "-r / 2", "square the distance"),
             ("-(r**2) / 2", "-r", "square the distance"),
             ("dim=-1", "dim=0", "must run over the points"),
@@ -195,7 +195,11 @@ CORPUS: Corpus = {
                 "the weights must sum to 1",
             ),
             ("return w @ points, w", "return w @ points", "2 results are wanted"),
-            ("return w @ points, w", "return w, w @ points", "the shape should be"),
+            (
+                "return w @ points, w",
+                "return w, w @ points",
+                "x0_hat: this is w; w: this is x0_hat",
+            ),
             ("return w @ points, w", "return points @ w, w", "raised RuntimeError"),
             ("w = torch", "w = -torch", "the sign is wrong"),
             ("path.sigma(t)", "t", "?"),
@@ -227,7 +231,7 @@ CORPUS: Corpus = {
             ("return -noise_hat", "return noise_hat", "the sign is wrong"),
             (" / path.sigma(t.reshape(-1, *[1] * (xt.ndim - 1)))", "", "divide the noise by sigma"),
             ("noise_hat / path", "noise_hat * path", "divide the noise by sigma"),
-            ("(xt.ndim - 1)))", "(xt.ndim - 1))) ** 2", "divide by sigma once"),
+            ("(xt.ndim - 1)))", "(xt.ndim - 1))) ** 2", "divide the noise by sigma, once"),
             (
                 "return -noise_hat / path.sigma(t.reshape(-1, *[1] * (xt.ndim - 1)))",
                 "return noise_hat",
@@ -242,7 +246,7 @@ CORPUS: Corpus = {
                 "        noise_hat = xt + (1 - time) * v",
                 "yours is the straight path",
             ),
-            ("path.sigma(t.reshape", "(t.reshape", "divide by sigma, not by t"),
+            ("path.sigma(t.reshape", "(t.reshape", "divide the noise by sigma, once"),
             ("_, noise_hat", "noise_hat", "raised TypeError"),
             ("path.sigma", "path.alpha", "?"),
             ("path.split(xt, v, t)", "path.split(v, xt, t)", "?"),
@@ -277,8 +281,9 @@ CORPUS: Corpus = {
             ("net(xt, t), v", "net(xt, t), noise", "the target is v"),
             ("net(xt, t), v", "net(xt, t), x0", "the target is v"),
             ("net(xt, t), v", "net(xt, t), xt", "the target is v"),
-            ("net(xt, t), v", "net(xt, t), -v", "the sign of the target"),
+            ("net(xt, t), v", "net(xt, t), -v", "the target is v"),
             ("velocity(x0, noise, t)", "velocity(x0, torch.randn_like(x0), t)", "the same noise"),
+            ("path.velocity(x0, noise, t)", "noise - x0", "on the straight path only"),
             ("randn_like", "rand_like", "draw the noise with randn"),
             ("net(xt, t), v", "net(x0, t), v", "the network must see xt"),
             ("net(xt, t), v", "net(noise, t), v", "the network must see xt"),
@@ -291,7 +296,7 @@ CORPUS: Corpus = {
             ("net(xt, t), v", "net(xt, 1 - t), v", "the t of that mixture"),
             ("v)", "v).item()", "with its gradient"),
             ("net(xt, t), v", "net(xt, t).detach(), v", "with its gradient"),
-            ("net(xt, t), v", "v, v", "must call net"),
+            ("net(xt, t), v", "v, v", "call net, and return"),
             ("net(xt, t), v", "net(xt), v", "raised TypeError"),
             ("return F", "loss = F", "is a `return` missing"),
         ],
@@ -314,8 +319,16 @@ CORPUS: Corpus = {
         return loss, floor, left""",
         [
             ("F.mse_loss(v_hat, v_best)", "loss - floor", "left: compare the two networks"),
-            ("return loss, floor, left", "return loss, left, floor", "exchanged left and floor"),
-            ("return loss, floor, left", "return floor, loss, left", "exchanged loss and floor"),
+            (
+                "return loss, floor, left",
+                "return loss, left, floor",
+                "floor: this is left; left: this is floor",
+            ),
+            (
+                "return loss, floor, left",
+                "return floor, loss, left",
+                "loss: this is floor; floor: this is loss",
+            ),
             ("mse_loss", "l1_loss", "square the differences"),
             ("F.mse_loss(v_hat, v)", "F.mse_loss(v_hat, noise)", "loss: "),
             ("F.mse_loss(v_best, v)", "F.mse_loss(v_best, x0)", "floor: "),
@@ -473,7 +486,11 @@ CORPUS: Corpus = {
                 "t: math.pi / 4 * torch",
                 "d_sigma: your result is 0.5 times",
             ),
-            ("2 * t) ** 2,\n            sigma", "2 * t),\n            sigma", "alpha: square it"),
+            (
+                "2 * t) ** 2,\n            sigma",
+                "2 * t),\n            sigma",
+                "alpha: this is the sqrt of the right",
+            ),
             ("t: math.pi / 2 * torch", "t: math.pi * torch", "d_sigma: your result is 2 times"),
             (
                 "d_sigma=lambda t: math.pi / 2 * torch.sin",
@@ -490,7 +507,7 @@ CORPUS: Corpus = {
             (
                 "sigma=lambda t: torch.sin(math.pi / 2 * t) ** 2",
                 "sigma=lambda t: torch.sin(math.pi / 2 * t)",
-                "sigma: square it",
+                "sigma: this is the sqrt of the right",
             ),
             (
                 "d_sigma=lambda t: math.pi / 2 * torch.sin(math.pi * t)",
@@ -524,12 +541,12 @@ CORPUS: Corpus = {
             (
                 "torch.full((len(x),), 1 - i / num_steps)",
                 "torch.tensor(1 - i / num_steps)",
-                "one time for each particle",
+                "one time for each example",
             ),
             (
                 "torch.full((len(x),), 1 - i / num_steps)",
                 "1 - i / num_steps",
-                "one time for each particle",
+                "one time for each example",
             ),
             ("x = x - ", "x -= ", "changes `noise`"),
             (" / num_steps\n        return", "\n        return", "?"),
@@ -567,11 +584,11 @@ CORPUS: Corpus = {
         normal = -(x**2) / 2 - math.log(2 * math.pi) / 2
         return (normal + total).detach()""",
         [
-            ("normal + total", "normal", "add up dv/dx"),
+            ("normal + total", "normal", "add up dv/dx, divided"),
             ("normal + total", "normal - total", "dv/dx has the wrong sign"),
-            ("slope / num_steps", "slope", "divide dv/dx by the number"),
-            (" - math.log(2 * math.pi) / 2", "", "the constant of the normal density"),
-            ("math.log(2 * math.pi) / 2", "math.log(2 * math.pi)", "the constant of the normal"),
+            ("slope / num_steps", "slope", "add up dv/dx, divided"),
+            (" - math.log(2 * math.pi) / 2", "", "off by +0.9189"),
+            ("math.log(2 * math.pi) / 2", "math.log(2 * math.pi)", "off by -0.9189"),
             ("normal + total", "total", "add the normal density"),
             ("            x = x + v / num_steps", "            pass", "?"),
             ("x = x + v", "x = x - v", "?"),

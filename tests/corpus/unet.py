@@ -79,7 +79,7 @@ CORPUS: Corpus = {
         [
             ("2 * cells", "cells", "two pixels wide"),
             ("2 * cells", "2 * cells - 1", "a square of 2 x 2"),
-            ("2 * before", "4 * before", "single pixels"),
+            ("2 * before", "4 * before", "counts single pixels"),
             ("2 * before", "before", "on either side"),
             (
                 "return 2 * cells + 2 * before",
@@ -92,13 +92,13 @@ CORPUS: Corpus = {
             ("return 2 * cells", "return [cells]\n        2 * cells", "a number is wanted"),
             ("1 + 2 * after", "1 + after", "on either side"),
             ("1 + 2 * after", "3 ** after", "the widths add up"),
-            ("2 * cells + 2 * before", "2 * (cells + 2 * before)", "single pixels"),
+            ("2 * cells + 2 * before", "2 * (cells + 2 * before)", "counts single pixels"),
             ("2 * cells + 2 * before", "1 + 2 * before + 2 * after + 1", "on either side"),
             ("return 2", "2", "is a `return` missing?"),
             (
                 "return 2 * cells + 2 * before",
                 "return 2 * (1 + 2 * before) + 2 * after",
-                "doubles what comes after",
+                "counts single pixels, one after it double",
             ),
         ],
         [
@@ -122,7 +122,11 @@ CORPUS: Corpus = {
             ),
             ("(height, width)", "(width, height)", "height and width are exchanged"),
             ("(height, width))", "(width, height)).mT", "row by row"),
-            (".transpose(1, 2).unflatten(2, (", ".unflatten(1, (", "the channels are last"),
+            (
+                ".transpose(1, 2).unflatten(2, (",
+                ".unflatten(1, (",
+                "the shape should be (3, 3, 3, 5)",
+            ),
             (".unflatten(2, (height, width))", "", "the shape should be (3, 3, 3, 5)"),
             ("(height, width))", "(height, width)).flip(2)", "reversed along axis 2"),
             ("(height, width))", "(height, width)) / 2", "0.5 times"),
@@ -162,9 +166,13 @@ CORPUS: Corpus = {
         return x + gate * (h * (1 + scale) + shift)""",
         [
             ("(1 + scale)", "scale", "leave h unchanged"),
-            ("gate * (h * (1 + scale) + shift)", "h * (1 + scale) + shift", "the gate is missing"),
+            (
+                "gate * (h * (1 + scale) + shift)",
+                "h * (1 + scale) + shift",
+                "the gate itself multiplies",
+            ),
             ("x + gate", "gate", "x is missing"),
-            ("+ gate *", "+ (1 + gate) *", "do not add 1"),
+            ("+ gate *", "+ (1 + gate) *", "the gate itself multiplies"),
             ("scale, shift, gate =", "shift, scale, gate =", "in this order"),
             ("scale, shift, gate =", "gate, shift, scale =", "in this order"),
             (
@@ -172,7 +180,7 @@ CORPUS: Corpus = {
                 "gate * (x + h * (1 + scale) + shift)",
                 "all of it and nothing else",
             ),
-            (" + shift)", ")", "the shift is missing"),
+            (" + shift)", ")", "add the shift, and do not scale it"),
             ("(h * (1 + scale) + shift)", "h * (1 + scale) + shift", "all of it and nothing else"),
             ("return x + gate * (h * (1 + scale) + shift)", "return x", "`x` as it came"),
             ("[:, :, None, None]", "", "RuntimeError"),
@@ -182,7 +190,11 @@ CORPUS: Corpus = {
                 "changes `x`",
             ),
             ("return x", "x", "is a `return` missing?"),
-            ("(h * (1 + scale) + shift)", "(h + shift) * (1 + scale)", "the shift is scaled too"),
+            (
+                "(h * (1 + scale) + shift)",
+                "(h + shift) * (1 + scale)",
+                "add the shift, and do not scale it",
+            ),
         ],
         [
             ("h * (1 + scale)", "h + h * scale"),
@@ -265,7 +277,7 @@ CORPUS: Corpus = {
                 "2, 2, channels // 4, height, width)\n        squares = squares.permute(0, 3, 4, 1, 5, 2)",  # noqa: E501
                 "in this order",
             ),
-            ("0, 1, 4, 2, 5, 3", "0, 1, 4, 3, 5, 2", "the first 2 is the row"),
+            ("0, 1, 4, 2, 5, 3", "0, 1, 4, 3, 5, 2", "the first 2 belongs behind H"),
             ("0, 1, 4, 2, 5, 3", "0, 1, 2, 4, 3, 5", "(H, 2, W, 2)"),
             ("0, 1, 4, 2, 5, 3", "0, 1, 4, 2, 3, 5", "(H, 2, W, 2)"),
             ("0, 1, 4, 2, 5, 3", "0, 1, 2, 4, 5, 3", "(H, 2, W, 2)"),
@@ -331,7 +343,7 @@ CORPUS: Corpus = {
             ("dim=1", "dim=-1", "RuntimeError"),
             ("torch.cat([h, skip], dim=1)", "torch.stack([h, skip], dim=1)", "RuntimeError"),
             ("torch.cat([h, skip], dim=1)", "torch.cat(h, skip)", "TypeError"),
-            ("return decode(both)", "return both", "decode is missing"),
+            ("return decode(both)", "return both", "the shape should be (1, 3, 5, 6)"),
             ("small(skip)", "small(x)", "RuntimeError"),
             ("small(skip)", "small(small(skip))", "use small once"),
             ("[h, skip]", "[small(h), h]", "use small once"),
@@ -447,8 +459,8 @@ CORPUS: Corpus = {
                 "block.modulation(condition)",
                 "in front of the modulation",
             ),
-            ("F.silu(block.norm1(x))", "block.norm1(x)", "in front of a convolution"),
-            ("block.conv2(F.silu(h))", "block.conv2(h)", "in front of a convolution"),
+            ("F.silu(block.norm1(x))", "block.norm1(x)", "or of a convolution"),
+            ("block.conv2(F.silu(h))", "block.conv2(h)", "or of a convolution"),
             ("block.norm1(x)", "x", "norm1 comes before SiLU, norm2"),
             ("h = block.norm2(h)", "", "norm1 comes before SiLU, norm2"),
             ("F.silu(block.norm1(x))", "block.norm1(F.silu(x))", "norm1 comes before SiLU, norm2"),
@@ -483,8 +495,12 @@ CORPUS: Corpus = {
         h = F.silu(net.norm(h))
         return net.unfold(h)""",
         [
-            (" + places", "", "add places"),
-            ("block(tokens, condition)", "block(tokens + places, condition)", "add places once"),
+            (" + places", "", "add places to the tokens once"),
+            (
+                "block(tokens, condition)",
+                "block(tokens + places, condition)",
+                "add places to the tokens once",
+            ),
             ("[net.up(h), skip]", "[skip, net.up(h)]", "first the channels from up"),
             ("net.up(h), skip]", "net.up(h), net.fold(x)]", "the output of encode"),
             (
@@ -492,12 +508,12 @@ CORPUS: Corpus = {
                 "skip = net.fold(x)",
                 "the output of encode",
             ),
-            ("in net.blocks:", "in []:", "the blocks are missing"),
+            ("in net.blocks:", "in []:", "the tokens go through all blocks"),
             ("in net.blocks:", "in net.blocks[:1]:", "the one before"),
             (
                 "            tokens = block(tokens",
                 "            out = block(tokens",
-                "the blocks are missing",
+                "the tokens go through all blocks",
             ),
             (
                 "tokens.transpose(1, 2).unflatten(2, (height, width))",
@@ -549,20 +565,24 @@ CORPUS: Corpus = {
         gradient = image.grad[0]
         return gradient.abs().sum(0)""",
         [
-            ("gradient.abs().sum(0)", "gradient.sum(0)", "absolute values come first"),
-            ("gradient.abs().sum(0)", "gradient.sum(0).abs()", "absolute values come first"),
+            ("gradient.abs().sum(0)", "gradient.sum(0)", "take absolute values before"),
+            ("gradient.abs().sum(0)", "gradient.sum(0).abs()", "take absolute values before"),
             ("gradient.abs().sum(0)", "gradient.abs()", "channels of the gradient"),
             ("gradient.abs().sum(0)", "gradient.abs().mean(0)", "channels of the gradient"),
             ("gradient.abs().sum(0)", "gradient.abs()[0]", "channels of the gradient"),
             ("gradient.abs().sum(0)", "gradient", "channels of the gradient"),
-            ("gradient.abs().sum(0)", "(gradient ** 2).sum(0)", "take absolute values"),
-            ("gradient.abs().sum(0)", "gradient.norm(dim=0)", "take absolute values"),
+            ("gradient.abs().sum(0)", "(gradient ** 2).sum(0)", "take absolute values before"),
+            ("gradient.abs().sum(0)", "gradient.norm(dim=0)", "take absolute values before"),
             ("gradient.abs().sum(0)", "gradient.abs().sum()", "the shape should be"),
             ("gradient.abs().sum(0)", "gradient.abs().sum(0) > 0", "type"),
-            ("[0, :, row, column]", "[0]", "the whole output"),
+            ("[0, :, row, column]", "[0]", "the pixel in this row and column"),
             ("[0, :, row, column]", "[0, 0, row, column]", "channels of the output"),
-            ("[0, :, row, column]", "[0, :, column, row]", "another pixel"),
-            ("row, column]", "len(image[0, 0]) // 2, image.shape[3] // 2]", "another pixel"),
+            ("[0, :, row, column]", "[0, :, column, row]", "the pixel in this row and column"),
+            (
+                "row, column]",
+                "len(image[0, 0]) // 2, image.shape[3] // 2]",
+                "the pixel in this row and column",
+            ),
             (".clone().requires_grad_()", ".clone()", "Error"),
             ("pixel.sum().backward()", "pixel.backward()", "RuntimeError"),
             ("pixel.sum().backward()", "pixel.sum()", "TypeError"),
@@ -594,9 +614,9 @@ CORPUS: Corpus = {
                 "return (12 * one_map + 2 * pairs) / 2\n        return ",
                 "an addition with each",
             ),
-            ("pairs = 2 * N", "pairs = N", "half of it is missing"),
-            ("2 * pairs", "pairs", "half of it is missing"),
-            (" + 2 * pairs", "", "the pairs are missing"),
+            ("pairs = 2 * N", "pairs = N", "the pairs need scores, and"),
+            ("2 * pairs", "pairs", "the pairs need scores, and"),
+            (" + 2 * pairs", "", "the pairs need scores, and"),
             ("one_map = 2 * N * D * D", "one_map = 2 * D * D", "?"),
             (
                 "one_map = 2 * N * D * D\n        mlp = 2 * (2 * N * D",
@@ -637,8 +657,8 @@ CORPUS: Corpus = {
         condition = model.time_embedding(t) + model.label_embedding(labels)
         return model.unet(xt, condition)""",
         [
-            (" + model.label_embedding(labels)", "", "the label is missing"),
-            ("model.time_embedding(t) + ", "", "the time is missing"),
+            (" + model.label_embedding(labels)", "", "add the two vectors"),
+            ("model.time_embedding(t) + ", "", "add the two vectors"),
             ("model.null_label)", "0)", "use model.null_label"),
             ("model.null_label)", "model.null_label - 1)", "use model.null_label"),
             ("model.null_label)", "10)", "IndexError"),
@@ -652,7 +672,7 @@ CORPUS: Corpus = {
             (
                 "return model.unet(xt, condition)",
                 "return condition",
-                "return the output of model.unet",
+                "the shape should be (3, 2, 3, 3)",
             ),
             (
                 "if labels is None:\n            labels = torch.full((len(xt),), model.null_label)",
