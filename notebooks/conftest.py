@@ -17,6 +17,11 @@ if BESIDE.exists():
     os.environ.setdefault("AETHERFUSION_DATA", str(BESIDE))
 
 
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
+    """Figures are compared by their alt texts."""
+    config.option.nbval_sanitize_with = str(Path(__file__).with_name("nbval.cfg"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Runs a quick cell a second time; after the last cell, all quick ones again."""

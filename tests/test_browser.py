@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import (
+    PATIENCE,
     chromium,  # noqa: F401
     expect,
     free_port,
@@ -50,19 +51,19 @@ class OnPage:
         return self.whole.locator(f".aether-{part}")
 
     def card(self, name: str) -> Any:
-        return self["card"].get_by_role("button", name=name)
+        return self["cards"].get_by_role("radio", name=name)
 
-    def slide(self, part: str, key: str, times: int = 1) -> None:
-        """Moves a slider as the keyboard does."""
-        self[part].locator(".noUi-handle").focus()
+    def fill(self, part: str, value: str) -> None:
+        """Types into a field and leaves it."""
+        self[part].locator("input").fill(value)
+        self[part].locator("input").press("Tab")
+
+    def press(self, key: str, times: int = 1) -> None:
         for _ in range(times):
             self.page.keyboard.press(key)
         # Of quick changes ipywidgets sends the last one only after the kernel has answered the
         # first; nobody presses Generate at that moment, and the tests do not either.
         self.page.wait_for_timeout(500)
-
-    def reading(self, part: str) -> str:
-        return str(self[part].locator(".widget-readout").inner_text())
 
     def generate(self) -> None:
         """Presses Generate and waits for the end, of however short a run."""
@@ -78,10 +79,10 @@ class OnPage:
         self.page.wait_for_function("go => go.ran && !go.disabled", arg=go)
 
     def wait_for_step(self, steps: str) -> None:
-        """Waits until the line says one of these steps, a pattern; looks at every frame."""
+        """Waits until the bar says one of these steps, a pattern; looks at every frame."""
         self.page.wait_for_function(
             "([element, words]) => new RegExp(words).test(element.innerText)",
-            arg=[self.status.element_handle(), f"step ({steps}) of"],
+            arg=[self["progress"].element_handle(), f"({steps}) of"],
         )
 
     def code(self) -> str:
@@ -92,7 +93,7 @@ def shows_what_its_code_makes(picker: OnPage) -> None:
     names = {name: getattr(aetherfusion, name) for name in aetherfusion.__all__}
     images = eval(picker.code(), {**names, "model": load_pretrained()})
     expected = to_uint8(images).permute(0, 2, 3, 1).numpy()  # (N, H, W, C)
-    sheet = pixels(picker["image"])
+    sheet = pixels(picker["image"].locator("img"))
     size, gap = expected.shape[1], 1
     columns = (sheet.shape[1] + gap) // (size + gap)
     for i, image in enumerate(expected):
@@ -254,6 +255,10 @@ def test_a_broken_kernel_says_so(picker: OnPage, site: Any, screenshots: Path) -
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     folder = tmp_path_factory.mktemp("lab")
     cells = [f"from aetherfusion.widgets import {name}\n{name}()" for name in WIDGETS]
+    cells.append(
+        "from matplotlib.figure import Figure\nfrom aetherfusion.lessons import show\n"
+        "show(Figure(), alt='nothing, in words of \"one\" or two')"
+    )
     (folder / "widgets.ipynb").write_text(notebook(cells))
     with jupyterlab(folder) as address:
         yield address
@@ -263,7 +268,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
 def tour(lab: Any, chromium: Any) -> Iterator[Any]:
     with new_page(chromium) as page:
         open_notebook(page, lab[0], "widgets.ipynb")
-        expect(page.locator(".aether")).to_have_count(4)
+        # Each of the four generates its first images before it is shown.
+        expect(page.locator(".aether")).to_have_count(4, timeout=4 * PATIENCE * 1000)
         page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
         yield page
 
@@ -276,18 +282,65 @@ def take(widget: OnPage, path: Path) -> None:
     widget.page.screenshot(path=path)
 
 
+def test_axe_finds_nothing(tour: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="see extra 'test'")
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        tour.evaluate(
+            "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
+        )
+        expect(tour.locator("body")).to_have_attribute("data-jp-theme-name", theme)
+        report = axe.Axe().run(tour, context={"include": [[".aether"]]}).response
+        found = [(v["id"], v["nodes"][0]["html"]) for v in report["violations"]]
+        assert len(report["passes"]) > 5 and found == [], found
+
+
+def test_a_figure_has_its_alt_text(tour: Any) -> None:
+    expect(tour.get_by_alt_text('nothing, in words of "one" or two')).to_be_visible()
+
+
+def test_everything_can_be_reached_by_the_keyboard(tour: Any) -> None:
+    """One stop of the Tab key for all classes, arrow keys between them, and a visible focus."""
+    picker, ring = OnPage(tour, 0), "getComputedStyle({}).outline"
+    focus = "document.activeElement.closest('label:has([type=radio]), button, input, select')"
+    expect(picker.status).to_have_attribute("role", "status")
+    picker.card("horse").focus()
+    picker.press("ArrowRight")
+    expect(picker.card("ship")).to_be_checked()
+    picker.press("ArrowUp")
+    expect(picker.card("horse")).to_be_checked()
+    expect(picker["code"].locator("input")).to_have_value(re.compile('labels="horse"'))
+    stops = ["cards", "num-samples", "guidance-scale", "steps", "sampler", "seed"]
+    for part in (*stops, "new-seed-button", "generate-button"):
+        expect(picker.whole.locator(f".aether-{part}:focus, .aether-{part} :focus")).to_have_count(
+            1
+        )
+        assert "3px" in tour.evaluate(f"() => {ring.format(focus)}"), part
+        tour.keyboard.press("Tab")
+
+
+def test_a_seed_is_used_as_typed_or_refused(tour: Any) -> None:
+    picker = OnPage(tour, 0)
+    picker.fill("seed", "1.5")
+    picker["seed"].locator("input").press("Enter")
+    expect(picker.status).to_have_text("The seed must be a whole number from 0 to 4294967295.")
+    expect(picker["seed"].locator("input")).to_have_value("1.5")
+    picker.fill("seed", "0")
+
+
 def test_the_class_picker_in_jupyterlab(tour: Any, screenshots: Path) -> None:
     picker = OnPage(tour, 0)
     expect(tour.locator("[class^=aether-preview] img").first).to_be_hidden()
-    picker.card("ship").click()
-    before = picker["image"].get_attribute("src")
+    picker.card("ship").check()
+    image = picker["image"].locator("img")
+    before = image.get_attribute("src")
     picker.generate()
-    wait_for_another(picker["image"], before)
+    wait_for_another(image, before)
+    expect(image).to_have_attribute("alt", "generated images, 10 of class ship")
     expect(picker.status).to_contain_text("10 of class ship")
     expect(picker.status).to_have_text(DONE)
     take(picker, screenshots / "lab-1-class-picker.png")
     shows_what_its_code_makes(picker)
-    picker.slide("steps", "End")
+    picker.fill("steps", "60")
     picker.go.click()
     picker.wait_for_step("[1-9].*")
     picker.stop.click()
@@ -299,48 +352,47 @@ def test_the_scrubber_in_jupyterlab(tour: Any, screenshots: Path) -> None:
     scrubber["labels"].locator("select").select_option("ship")
     scrubber.generate()
     expect(scrubber["caption"]).to_contain_text("finished")
-    np.testing.assert_array_equal(pixels(scrubber["noisy"]), pixels(scrubber["estimate"]))
-    sources = {scrubber["noisy"].get_attribute("src")}
-    scrubber.slide("step", "Home")
+    noisy, estimate = (scrubber[part].locator("img") for part in ("noisy", "estimate"))
+    np.testing.assert_array_equal(pixels(noisy), pixels(estimate))
+    sources = {noisy.get_attribute("src")}
+    scrubber.whole.get_by_role("radio", name="step 0", exact=True).check()
     expect(scrubber["caption"]).to_contain_text("t = 1.00")
     for step in range(1, 12):
-        scrubber.slide("step", "ArrowRight")
+        scrubber.press("ArrowRight")
         expect(scrubber["caption"]).to_contain_text(f"step {step} ")
-        sources.add(scrubber["noisy"].get_attribute("src"))
+        sources.add(noisy.get_attribute("src"))
     assert len(sources) == 12, "a step showed the picture of another one"
     take(scrubber, screenshots / "lab-2-scrubber.png")
-    scrubber["play"].locator("button").first.click()
+    scrubber["play"].get_by_role("button", name="Play or pause").click()
     expect(scrubber["caption"]).to_contain_text("finished")
 
 
 def test_the_guidance_explorer_in_jupyterlab(tour: Any, screenshots: Path) -> None:
     explorer = OnPage(tour, 2)
-    explorer.slide("steps", "ArrowRight")
-    explorer["seed"].locator("input").fill("12")
-    explorer["seed"].locator("input").press("Enter")
-    before = explorer["image"].get_attribute("src")
+    explorer.fill("steps", "9")
+    explorer.fill("seed", "12")
+    image = explorer["image"].locator("img")
+    before = image.get_attribute("src")
     explorer.generate()
-    wait_for_another(explorer["image"], before)
+    wait_for_another(image, before)
     expect(explorer.status).to_contain_text("Seed 12, 9 steps")
     size = 32
-    assert pixels(explorer["image"]).shape == (4 * (size + 1) - 1, 10 * (size + 1) - 1, 3)
+    assert pixels(image).shape == (4 * (size + 1) - 1, 10 * (size + 1) - 1, 3)
     take(explorer, screenshots / "lab-3-guidance.png")
 
 
 def test_the_attention_explorer_in_jupyterlab(tour: Any, screenshots: Path) -> None:
     explorer = OnPage(tour, 3)
-    cell = explorer["cells"].get_by_role("button", name="row 2, column 5")
-    sources = [explorer["attended"].get_attribute("src")]
-    cell.click()
+    image, chosen = explorer["attended"].locator("img"), explorer.whole.get_by_role
+    sources = [image.get_attribute("src")]
+    chosen("radio", name="row 2, column 5").check()
     expect(explorer["caption"]).to_contain_text("Row 2, column 5")
-    # The slider by the keyboard asks for the same.
-    assert (explorer.reading("row"), explorer.reading("column")) == ("2", "5")
-    for part, name in (("head", "2"), ("block", "3")):
-        sources.append(explorer["attended"].get_attribute("src"))
-        explorer[part].get_by_role("button", name=name, exact=True).click()
-        wait_for_another(explorer["attended"], sources[-1])
+    for part, name in (("head", "0"), ("block", "3")):
+        sources.append(image.get_attribute("src"))
+        explorer[part].get_by_role("radio", name=name, exact=True).check()
+        wait_for_another(image, sources[-1])
     step = explorer["caption"].inner_text()
-    explorer.slide("step", "ArrowLeft", 2)
+    chosen("radio", name="step 7", exact=True).check()
     expect(explorer["caption"]).not_to_have_text(step)
     explorer["labels"].locator("select").select_option("ship")
     explorer.generate()
@@ -372,5 +424,6 @@ def test_a_saved_notebook_shows_the_previews(lab: Any, chromium: Any, screenshot
                 "alt", re.compile(f"{WIDGETS[i]}: This is a preview")
             )
             expect(previews.nth(i)).to_be_visible()
-        expect(page.locator(".jp-OutputArea-child:visible")).to_have_count(4)
+        expect(page.locator(".jp-OutputArea-child:visible")).to_have_count(5)
+        expect(page.get_by_alt_text("nothing, in words")).to_be_visible()
         page.screenshot(path=screenshots / "lab-6-saved.png")

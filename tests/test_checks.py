@@ -107,7 +107,7 @@ def test_rates() -> None:
 
 
 def test_the_corpus_has_every_exercise() -> None:
-    assert len(CORPUS) == 101
+    assert len(CORPUS) == 102
     for module in {name.split(".")[0] for name in CORPUS}:
         names = vars(import_module(f"aetherfusion.lessons.{module}"))
         checks = {n for n, value in names.items() if hasattr(value, "__wrapped__")}

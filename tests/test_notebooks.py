@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import base64
 import inspect
 import io
+import logging
 import os
 import re
 import shutil
@@ -24,6 +26,8 @@ ROOT = HERE.parent
 sys.path.insert(0, str(ROOT / "notebooks"))
 
 import make  # noqa: E402
+
+from aetherfusion.lessons import show  # noqa: E402
 
 NOTEBOOKS = make.notebooks([])
 LESSONS = [path for path in NOTEBOOKS if not path.name.startswith("00")]
@@ -273,6 +277,40 @@ def test_every_figure_has_a_caption_and_words_for_the_blind(path: Path) -> None:
             number += 1
             after = next(c.source for c in found[i + 1 :] if c.cell_type == "markdown")
             assert after.startswith(f"*Figure {number}. "), f"cell {i}: {after[:60]!r}"
+
+
+@each
+def test_alt_texts_survive_nbconvert(path: Path) -> None:
+    """On the page that nbconvert writes by default each picture has words of its own."""
+    nbconvert = pytest.importorskip("nbconvert", reason="comes with JupyterLab")
+    logging.getLogger("traitlets").setLevel(logging.ERROR)  # it warns of the badge
+    page, _ = nbconvert.HTMLExporter(embed_images=False).from_filename(str(path))
+    images = re.findall(r"<img\b[^>]*>", page)
+    stored = sum(
+        "image/png" in o.get("data", {}) for c in cells(path) for o in c.get("outputs", ())
+    )
+    assert stored and len(images) >= stored
+    for image in images:
+        (alt,) = re.findall(r"""\balt=["']([^"']+)["']""", image) or [""]
+        assert alt and "No description" not in alt, image[:200]
+
+
+def test_a_figure_is_sharp_and_keeps_its_size_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure_module = pytest.importorskip("matplotlib.figure")
+    images, shown = pytest.importorskip("PIL.Image"), []
+    monkeypatch.setattr("IPython.display.display", lambda figure, **_: shown.append(figure))
+    figure = figure_module.Figure(figsize=(4, 2))
+    figure.subplots().plot([1, 2, 3])
+    show(figure, alt='a line, "rising" < 4')
+    data, metadata = shown[0]._repr_mimebundle_()
+    assert metadata == {"image/png": {"alt": 'a line, "rising" < 4'}}
+    alt, width, webp = re.fullmatch(
+        r'<img alt="(.*?)" width="(\d+)" src="data:image/webp;base64,(.*)">',
+        data["text/html"],
+    ).groups()  # type: ignore[union-attr]
+    assert alt == "a line, &quot;rising&quot; &lt; 4" and 300 < int(width) < 4 * 90
+    sharp, small = (images.open(io.BytesIO(base64.b64decode(x))) for x in (webp, data["image/png"]))
+    assert abs(sharp.width - 2 * int(width)) <= 2 and abs(small.width - int(width)) <= 2
 
 
 @each

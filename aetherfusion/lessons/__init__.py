@@ -4,9 +4,11 @@ Every lesson uses it, and it implements no equation. The checks of a lesson are 
 after its subject; this file calls the student's function and describes what is wrong.
 """
 
+import base64
 import ctypes
 import dis
 import functools
+import html
 import inspect
 import io
 import json
@@ -50,17 +52,43 @@ class Live:
 
     def show(self, figure: Any, *, dpi: int = 90) -> None:
         """Replaces the figure shown before, and closes this one."""
-        from IPython.display import Image, display
-        from matplotlib import pyplot
+        from IPython.display import display
 
-        file = io.BytesIO()
-        figure.savefig(file, format="png", dpi=dpi, bbox_inches="tight")
-        pyplot.close(figure)
-        image = Image(file.getvalue(), format="png", metadata={"alt": self.alt})
+        shown = _Shown(figure, self.alt, dpi)
         if self.handle is None:
-            self.handle = display(image, display_id=True)
+            self.handle = display(shown, display_id=True)
         else:
-            self.handle.update(image)
+            self.handle.update(shown)
+
+
+class _Shown:
+    """A figure as HTML, where every front end keeps the alt text, and as a small PNG for PDFs."""
+
+    def __init__(self, figure: Any, alt: str, dpi: int) -> None:
+        from matplotlib import pyplot
+        from PIL import Image
+
+        images = []
+        for times in (1, 2):
+            file = io.BytesIO()
+            figure.savefig(file, format="png", dpi=times * dpi, bbox_inches="tight")
+            images.append(Image.open(file).convert("RGB"))
+        pyplot.close(figure)
+        few = images[0].quantize(128, Image.Quantize.MAXCOVERAGE)
+        width = round(images[1].width * 90 / (2 * dpi))  # an inch is 90 pixels of a page
+        webp, png = _encoded(images[1], "webp", lossless=True), _encoded(few, "png", optimize=True)
+        src = f'width="{width}" src="data:image/webp;base64,{webp}"'
+        page = f'<img alt="{html.escape(alt)}" {src}>'
+        self.data = {"text/html": page, "image/png": png, "text/plain": alt}
+
+    def _repr_mimebundle_(self, **_: Any) -> Any:
+        return self.data, {"image/png": {"alt": self.data["text/plain"]}}
+
+
+def _encoded(image: Any, format: str, **options: Any) -> str:
+    file = io.BytesIO()
+    image.save(file, format=format, **options)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def show(figure: Any, alt: str, *, dpi: int = 90) -> None:

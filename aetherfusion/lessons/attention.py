@@ -266,3 +266,32 @@ def my_update(q: Tensor, top: Tensor, total: Tensor, output: Tensor, k: Tensor, 
         "subtract the new top from each score": others,
         "do not divide by the total yet": {"output": right["output"] / right["total"]},
     }
+
+
+def _looks(side: int) -> list[tuple[Tensor, Tensor]]:
+    cell = torch.arange(side**2).view(side, side)  # cells, and what they attend to: left, ...
+    left, up, flat = (cell[:, 1:], cell[:, :-1]), (cell[1:], cell[:-1]), cell.view(1, -1)
+    return [left, (flat[:, 1:], flat[:, :-1]), left[::-1], up, up[::-1], (cell, cell)]
+
+
+def _heads(blocks: int, heads: int, side: int) -> tuple[Tensor, int]:
+    scores = randn(blocks * heads, side**2, side**2)
+    for i, (own, other) in enumerate(_looks(side)):
+        scores[i - 3, own, other] += 3 if i else 3.2
+    scores[2, 1, 0] += 9  # one large weight is not a large mean
+    return scores.softmax(-1).unflatten(0, (blocks, heads)), side
+
+
+@exercise(lambda: [_heads(3, 4, 4), _heads(2, 5, 3), _heads(4, 3, 5)])
+def my_left_head(maps: Tensor, side: int) -> Table:
+    """this head looks left"""
+    looks = [maps[..., own, other].mean((-2, -1)) for own, other in _looks(side)]  # (blocks, heads)
+    pairs = [divmod(int(weights.argmax()), maps.shape[1]) for weights in (*looks, -looks[0])]
+    left, flat, to_right, up, down, own, least = ({"block": b, "head": h} for b, h in pairs)
+    return left, {
+        "count from 0": {name: n + 1 for name, n in left.items()},
+        "block and head are exchanged": {"block": left["head"], "head": left["block"]},
+        "a cell of the first column has no left neighbour; leave it out": flat,
+        "this head looks elsewhere; left of token i is token i - 1": [to_right, up, down, own],
+        "take the largest weight": least,
+    }

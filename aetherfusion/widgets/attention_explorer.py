@@ -6,7 +6,6 @@ No lesson builds this; it goes with lesson 02, which builds the attention maps.
 import itertools
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,18 +14,17 @@ from torch import Tensor, nn
 from ..data import to_unit
 from ..generation import generate_images, label_numbers
 from ..sampling import SamplerStep
-from .images import encode_png, preview
-from .panel import Panel, button, line, ui
+from .images import html_image, preview
+from .panel import Panel, line, ui
 
-ZOOM = 8
 ORANGE = (1.0, 0.45, 0.0)
 
 
 class AttentionExplorer(Panel):
     """Click a cell of a noisy image and see which cells a head attends to from there.
 
-    The transformer blocks have one token for every cell of 4x4 pixels. The image is covered with
-    as many transparent buttons; the sliders for row and column do the same with the keyboard.
+    The transformer blocks have one token for every cell of 4x4 pixels. Blocks, heads and cells
+    count from 0, as they do in lesson 02.
 
     >>> AttentionExplorer(model)
 
@@ -46,46 +44,32 @@ class AttentionExplorer(Panel):
     def layout(self) -> list[Any]:
         """The settings on the left; on the right the noisy image and what a cell attends to."""
         steps, (blocks, heads) = len(self.trajectory), self.trajectory[0][-1].shape[:2]
-        middle, last = self.side // 2, self.side - 1
-        self.row = ui.IntSlider(value=middle, min=0, max=last, description="Row")
-        self.column = ui.IntSlider(value=middle, min=0, max=last, description="Column")
+        places, middle = itertools.product(range(self.side), repeat=2), self.side // 2
+        cells = [(f"row {row}, column {column}", i) for i, (row, column) in enumerate(places)]
+        chosen = middle * self.side + middle
+        self.cell = ui.RadioButtons(options=cells, value=chosen, description="Cell")
+        numbers = [(str(i), i) for i in range(max(blocks, heads))]
+        options = {"options": numbers[:blocks], "value": min(1, blocks - 1)}  # heads look sideways
+        self.block = ui.RadioButtons(**options, description="Block")
+        self.head = ui.RadioButtons(options=[("mean", -1), *numbers[:heads]], description="Head")
+        self.noisy, self.attended, film = ui.HTML(), ui.HTML(), self.film_strip()
         # Two thirds of the way the image can be seen, and the network still works on it.
-        self.step = ui.IntSlider(value=2 * steps // 3, min=0, max=steps - 1, description="Step")
-        numbers = [(str(i + 1), i) for i in range(max(blocks, heads))]
-        self.block = ui.ToggleButtons(options=numbers[:blocks], description="Block")
-        self.head = ui.ToggleButtons(options=[("mean", -1), *numbers[:heads]], description="Head")
-        choices = (self.block, self.head, self.step, self.row, self.column)
-        for choice in choices:
-            choice.observe(lambda _: self._show(), names="value")
-        self.noisy, self.attended = ui.Image(format="png"), ui.Image(format="png")
+        self.fill_film_strip(2 * steps // 3)
+        for choice in (self.block, self.head, self.step, self.cell):
+            choice.observe(lambda _: self._show(), names="index")
         self._show()
-        # The buttons of the image come last, because they are many for the keyboard.
-        left = self.sidebar("What does a cell attend to?", *choices)
+        left = self.sidebar("What does a cell attend to?", self.block, self.head)
         images = self.pair(
-            ("the noisy image: click a cell", self._clickable(self.noisy)),
+            ("the noisy image: click a cell", self.sheet(self.noisy, self.cell, self.side)),
             ("what this cell attends to", self.attended),
         )
-        return [self.columns(left, images, self.caption, self.progress, self.status)]
-
-    def _clickable(self, image: Any) -> Any:
-        """The image under a grid of transparent buttons, because an Image cannot be clicked."""
-
-        def select(row: int, column: int) -> None:
-            self.row.value, self.column.value = row, column
-
-        places = itertools.product(range(self.side), repeat=2)
-        # The style sheet hides the text; screen readers read it.
-        self.cells = ui.Box(
-            [button(f"row {r}, column {c}", partial(select, r, c)) for r, c in places]
-        )
-        tracks = f"repeat({self.side}, 1fr)"
-        self.cells.layout.grid_template_columns = self.cells.layout.grid_template_rows = tracks
-        return ui.Box([image, self.cells]).add_class("aether-sheet")
+        return [self.columns(left, images, film, self.caption, self.progress, self.status)]
 
     def work(self, settings: dict[str, Any]) -> None:
         """Generates another image and computes the attention maps of every step."""
         self.log(f"Generating: {settings['labels']}.")
         self._record(settings, lambda step: self.advance())
+        self.fill_film_strip(self.step.index)
         self._show()
         self.log("Done. Click a cell of the image.")
 
@@ -105,27 +89,27 @@ class AttentionExplorer(Panel):
         self.trajectory = list(zip(t.tolist(), *images, maps.transpose(0, 1), strict=True))
 
     def _show(self) -> None:
-        t, xt, x0_hat, maps = self.trajectory[max(0, min(self.step.value, self.step.max))]
-        row, column = (max(0, min(x.value, self.side - 1)) for x in (self.row, self.column))
-        weights = maps[self.block.value].unflatten(1, (self.side, self.side))[:, row, column]
+        t, xt, x0_hat, maps = self.trajectory[self.step.index]
+        row, column = divmod(self.cell.index, self.side)
+        weights = maps[self.block.index, :, self.cell.index]  # (heads, N)
         weights = weights.mean(0) if self.head.value < 0 else weights[self.head.value]  # (N,)
-        self.noisy.value = encode_png(draw(xt, row, column))
-        self.attended.value = encode_png(draw(x0_hat, row, column, weights))
         top = divmod(int(weights.argmax()), self.side)
-        self.caption.value = line(
-            f"t = {t:.2f}. Row {row}, column {column} attends most to row {top[0]}, column "
-            f"{top[1]}, with a weight of {weights.max():.0%}. Equal weights would be "
-            f"{1 / self.side**2:.1%}."
+        words = (
+            f"Row {row}, column {column} attends most to row {top[0]}, column {top[1]}, with a "
+            f"weight of {weights.max():.0%}. Equal weights would be {1 / self.side**2:.1%}."
         )
+        self.noisy.value = html_image(draw(xt, row, column), f"the noisy image at t = {t:.2f}")
+        self.attended.value = html_image(draw(x0_hat, row, column, weights), words)
+        self.caption.value = line(f"t = {t:.2f}. {words}")
 
     def preview(self, text: str) -> bytes:
-        """The bytes of a PNG file: what the first block's heads attend to, with `text` below."""
+        """The bytes of a PNG file: what the heads of block 1 attend to, with `text` below."""
         _, xt, x0_hat, maps = self.trajectory[len(self.trajectory) // 2]
         middle = self.side // 2
-        heads = maps[0, :, middle * self.side + middle]  # (heads, N)
-        images = [draw(x0_hat, middle, middle, weights) for weights in heads]
-        row = torch.stack([draw(xt, middle, middle), *images])
-        return preview([row], ["noisy", *(f"head {i + 1}" for i in range(len(heads)))], (), text)
+        heads = maps[min(1, len(maps) - 1), :, middle * self.side + middle]  # (heads, N)
+        images = [draw(x0_hat, middle, middle, weights, zoom=4) for weights in heads]
+        row = torch.stack([draw(xt, middle, middle, zoom=4), *images])
+        return preview([row], ["noisy", *(f"head {i}" for i in range(len(heads)))], (), text)
 
 
 def attention_maps(model: Any, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
@@ -150,13 +134,15 @@ def attention_maps(model: Any, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
             hook.remove()
 
 
-def draw(image: Tensor, row: int, column: int, weights: Tensor | None = None) -> Tensor:
-    """(1 or 3, H, W) to (3, ZOOM H, ZOOM W): enlarged, with a frame around a cell.
+def draw(
+    image: Tensor, row: int, column: int, weights: Tensor | None = None, *, zoom: int = 8
+) -> Tensor:
+    """(1 or 3, H, W) to (3, zoom H, zoom W): enlarged, with a frame around a cell.
 
     With `weights` (N,), one for each cell, the image is lit where they are high.
     """
-    large = image.expand(3, -1, -1).repeat_interleave(ZOOM, 1).repeat_interleave(ZOOM, 2)
-    size = 4 * ZOOM
+    large = image.expand(3, -1, -1).repeat_interleave(zoom, 1).repeat_interleave(zoom, 2)
+    size = 4 * zoom
     if weights is not None:
         # The square root makes low weights visible: on a projector they would be black.
         light = (weights / weights.max()).sqrt().view(large.shape[1] // size, -1)

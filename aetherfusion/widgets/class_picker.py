@@ -16,7 +16,7 @@ from ..generation import generate_images, starting_noise
 from ..plots import save_images
 from ..sampling import SamplerStep
 from ..utils.files import file_stem
-from .images import encode_png, image_grid, preview
+from .images import html_image, image_grid, preview
 from .panel import SAMPLERS, Panel, button, format_error, ui
 
 MAX_CARDS = 20  # more classes than these are chosen from a list, without images
@@ -61,41 +61,32 @@ class ClassPicker(Panel):
         choice = self.controls["labels"]
         self.save_button = button("Save as PNG", self.save_png, disabled=True)
         self.code = ui.Text(description="In code")
-        self.image = ui.Image(format="png", layout={"width": "100%"})
+        self.image = ui.HTML(layout={"width": "100%"})
         for control in self.controls.values():
             control.observe(lambda _: self._show_code(), names="value")
         self._show_code()
         self._show_noise(self.settings())
         self.log("This is noise. Pick a class and press Generate.")
-        labels = choice if len(self.names) > MAX_CARDS else self._cards(choice)
-        left = self.sidebar("Pick a class", labels=labels)
+        if len(self.names) <= MAX_CARDS:
+            pictures = [html_image(x, "") for x in self.class_images]  # the names are below them
+            cards = ui.HTML(f'<div class="aether-pictures">{"".join(pictures)}</div>')
+            choice = self.sheet(cards, choice, 5).add_class("aether-cards")
+        left = self.sidebar("Pick a class", labels=choice)
         right = (self.image, self.progress, self.status, self.save_button)
         return [self.columns(left, *right), self.code]
 
-    def _cards(self, choice: Any) -> Any:
-        """An image and a button for each class; `choice` holds the class that is chosen."""
-        toggles = [ui.ToggleButton(description=name) for name in self.names]
-
-        def update(_: Any = None) -> None:
-            for name, toggle in zip(self.names, toggles, strict=True):
-                toggle.value = name == choice.value
-
-        def toggled(change: dict[str, Any]) -> None:
-            if change["new"]:
-                choice.value = change["owner"].description
-            update()  # a click on the chosen one leaves it chosen
-
-        update()
-        for control, watcher in ((choice, update), *((toggle, toggled) for toggle in toggles)):
-            control.observe(watcher, names="value")
-        pictures = (ui.Image(value=encode_png(x), format="png") for x in self.class_images)
-        cards = [
-            ui.VBox(card).add_class("aether-card") for card in zip(pictures, toggles, strict=True)
-        ]
-        return ui.Box(cards).add_class("aether-cards")
+    def _control(self, name: str) -> Any:
+        if name == "labels" and len(self.names) <= MAX_CARDS:
+            value = self.first_class
+            return ui.RadioButtons(options=self.names, value=value, description="Class")
+        return super()._control(name)
 
     def _show_code(self) -> None:
-        settings = self.settings()
+        try:
+            settings = self.settings()
+        except ValueError as error:
+            self.code.value = format_error(error)
+            return
         code = f"generate_images(model, {settings.pop('num_samples')}"
         for name, value in settings.items():
             code += f", {name}={json.dumps(value, ensure_ascii=False)}"
@@ -107,15 +98,14 @@ class ClassPicker(Panel):
         summary = f"{settings['num_samples']} of class {settings['labels']}"
         self.images, self.save_button.disabled = None, True
         self._show_noise(settings)
-        self.log(f"{summary}: the first step from noise")
+        self.log(f"Generating: {summary}.")
 
         def show_step(step: SamplerStep) -> None:
             if self.advance():
-                self._show(to_unit(step.xt))
-                self.log(f"{summary}: step {step.index + 1} of {step.num_steps}")
+                self._show(to_unit(step.xt), "noise that turns into images")
 
         images = generate_images(self.model, **settings, callback=show_step)
-        self._show(images)
+        self._show(images, f"generated images, {summary}")
         sampler = next(title for title, name in SAMPLERS.items() if name == settings["sampler"])
         self.log(
             f"{summary} · seed {settings['seed']} · guidance {settings['guidance_scale']:g} · "
@@ -126,17 +116,18 @@ class ClassPicker(Panel):
 
     def _show_noise(self, settings: dict[str, Any]) -> None:
         noise = starting_noise(self.model, range(settings["num_samples"]), settings["seed"])
-        self._show(to_unit(noise))
+        self._show(to_unit(noise), "noise")
 
-    def _show(self, images: Tensor) -> None:
+    def _show(self, images: Tensor, alt: str) -> None:
         cols = num_columns(len(images))
         self.image.layout.max_width = f"{min(MAX_WIDTH, 300 * cols)}px"
-        self.image.value = encode_png(image_grid(images, cols))
+        self.image.value = html_image(image_grid(images, cols), alt)
 
     def save_png(self) -> None:
         """Writes the images to a new file in the folder and says where it is."""
         images = self.images
-        if images is None:
+        if images is None:  # a click that was on its way
+            self.log("There is nothing to save yet.")
             return
         stem = f"{file_stem(self._used['labels'])}-seed{self._used['seed']}"
         path, numbers = self.folder.resolve() / f"{stem}.png", itertools.count(2)

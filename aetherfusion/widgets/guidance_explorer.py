@@ -12,8 +12,8 @@ from torch import Tensor
 from ..data import to_unit
 from ..generation import generate_images
 from ..sampling import Denoiser, SamplerStep, dpmpp_2m
-from .images import encode_png, image_grid, preview
-from .panel import LIMITS, Panel, line, ui, within
+from .images import html_image, image_grid, preview
+from .panel import LIMITS, Panel, line, number, ui, within
 
 MAX_CLASSES = 12
 CELL = 84  # pixels on the page, for one image
@@ -44,15 +44,15 @@ class GuidanceExplorer(Panel):
     def layout(self) -> list[Any]:
         """The settings, and below them a table of images."""
         ends, (low, high) = (self.scales[0], self.scales[-1]), LIMITS["guidance_scale"]
-        self.range = ui.FloatRangeSlider(value=ends, min=low, max=high, description="Guidance")
-        self.range.step = 0.5
+        self.lowest = number("Scale from", ends[0], low, high)
+        self.highest = number("to", ends[1], low, high)
         self.controls["steps"].value = 8
-        self.image, self.side = ui.Image(format="png"), ui.HTML()
+        self.image, self.side = ui.HTML(), ui.HTML()
         names = "".join(f"<div>{html.escape(name)}</div>" for name in self.names)
         head = ui.HTML(f'<div class="aether-names">{names}</div>')
         self.image.layout.width = head.layout.width = f"{CELL * len(self.names)}px"
         self._show()
-        left = ui.VBox([self.range, self.controls["steps"]]).add_class("aether-left")
+        left = ui.VBox([self.lowest, self.highest, self.controls["steps"]]).add_class("aether-left")
         return [
             ui.HTML(line("The same noise, every class, more and more guidance", "heading")),
             self.columns(left, self.seed_row, self.buttons),
@@ -63,15 +63,16 @@ class GuidanceExplorer(Panel):
 
     def settings(self) -> dict[str, Any]:
         """What the controls ask for: steps, seed and the guidance scale of each row."""
-        low, high = (within("guidance_scale", end) for end in self.range.value)
+        ends = self.lowest.value, self.highest.value
+        low, high = (within("guidance_scale", end) for end in ends)
         return {**super().settings(), "scales": torch.linspace(low, high, self.calls).tolist()}
 
     def work(self, settings: dict[str, Any]) -> None:
         """Makes the table again, row by row."""
         self.scales = settings.pop("scales")
         self.rows = [torch.ones_like(row) for row in self.rows]
+        self.log(f"Generating {len(self.scales)} rows.")
         for i, scale in enumerate(self.scales):
-            self.log(f"Row {i + 1} of {len(self.scales)}: guidance {scale:.3g}")
 
             def show_step(step: SamplerStep, i: int = i) -> None:
                 if self.advance():
@@ -93,7 +94,8 @@ class GuidanceExplorer(Panel):
         return generate_images(self.model, len(self.names), guidance_scale=scale, **options)
 
     def _show(self) -> None:
-        self.image.value = encode_png(image_grid(torch.cat(self.rows), len(self.names)))
+        alt = "a row of images for each guidance scale, a column for each class"
+        self.image.value = html_image(image_grid(torch.cat(self.rows), len(self.names)), alt)
         scales = "".join(f"<div>{scale:.3g}</div>" for scale in self.scales)
         self.side.value = f'{line("scale")}<div class="aether-scales">{scales}</div>'
 

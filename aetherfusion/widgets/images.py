@@ -1,9 +1,12 @@
-"""Images as PNG files: `encode_png` and `image_grid` for a live page, `preview` without a kernel.
+"""Images as PNG files: `html_image` and `image_grid` for a live page, `preview` without a kernel.
 
 No lesson builds this; the widgets use it.
 """
 
+import base64
+import html
 import io
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +24,23 @@ INK = "#1f2937"
 def encode_png(image: Tensor) -> bytes:
     """(1, 3 or 4, H, W) floats in [0, 1] to the bytes of a PNG file; the fourth is opacity."""
     return _bytes(_pil(image))
+
+
+def html_image(image: Tensor, alt: str) -> str:
+    """An image for an HTML page, as `encode_png` takes it; `alt` says what it shows."""
+    height, width = image.shape[-2:]  # or the page would jump while the image is decoded
+    src = f"data:image/png;base64,{base64.b64encode(encode_png(image)).decode()}"
+    size = f'width="{width}" height="{height}" decoding="sync"'
+    return f'<img alt="{html.escape(alt)}" {size} src="{src}">'
+
+
+def html_preview(png: bytes, alt: str) -> tuple[str, bytes]:
+    """A PNG file for an HTML page, and with fewer colours for pages without HTML."""
+    image, webp, small = Image.open(io.BytesIO(png)), io.BytesIO(), io.BytesIO()
+    image.save(webp, format="webp", lossless=True)
+    image.quantize(256).save(small, format="png", optimize=True)
+    src = f"data:image/webp;base64,{base64.b64encode(webp.getvalue()).decode()}"
+    return f'<img alt="{html.escape(alt)}" src="{src}">', small.getvalue()
 
 
 def image_grid(images: Tensor, cols: int, gap: int = 1) -> Tensor:
@@ -42,9 +62,13 @@ def preview(
     """
     import matplotlib
 
+    # PIL has no scalable font of its own before version 10.1; matplotlib always has this one.
+    font = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+    small, large = ImageFont.truetype(font, 12), ImageFont.truetype(font, 15)
     side = rows[0].shape[-1]
     zoom = max(1, min(6, 720 // (len(columns) * side)))
-    gap = max(1, 8 // zoom)
+    widest = max(small.getlength(column) for column in columns)
+    gap = max(1, 8 // zoom, math.ceil((widest + 10) / zoom) - side)  # no headings touch
     cell, left, top = (side + gap) * zoom, 96 if names else 12, 32
     grid = _pil(image_grid(torch.cat([*rows]), len(columns), gap))
     grid = grid.resize((grid.width * zoom, grid.height * zoom), Image.Resampling.NEAREST)
@@ -53,9 +77,6 @@ def preview(
     page = Image.new("RGB", (width, top + grid.height + 24 + 22 * len(lines)), "white")
     page.paste(grid, (left, top), grid)  # its gaps are transparent
     draw = ImageDraw.Draw(page)
-    # PIL has no scalable font of its own before version 10.1; matplotlib always has this one.
-    font = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
-    small, large = ImageFont.truetype(font, 12), ImageFont.truetype(font, 15)
     for i, column in enumerate(columns):
         draw.text((left + i * cell + side * zoom / 2, 12), column, INK, small, anchor="ma")
     for i, name in enumerate(names):

@@ -1,6 +1,7 @@
 """`Panel`, the base of all widgets: controls, work in the background, a preview without a kernel.
 
-No lesson builds this. It uses only controls that ipywidgets 7.7 (Colab) and 8 both have.
+No lesson builds this. It uses only controls that ipywidgets 7.7 (Colab) and 8 both have, and of
+these only the ones that a screen reader can name: no Image, which has no alt text, and no slider.
 """
 
 import base64
@@ -24,6 +25,7 @@ from ..checkpoint import load_pretrained
 from ..data import CIFAR10_CLASSES
 from ..diffusion import SamplingSettings
 from ..generation import generate_images
+from .images import html_image, html_preview, image_grid
 
 try:
     import ipywidgets as ui
@@ -36,12 +38,17 @@ LIMITS: dict[str, tuple[Any, Any]] = {
     "num_samples": (1, 20),
     "steps": (1, 60),
     "guidance_scale": (0.0, 10.0),
-    "seed": (0, 2**32 - 1),
+    "seed": (0, 2**32 - 1),  # refused, not clamped
 }
 SAMPLERS = {"DPM-Solver++ (2M)": "dpmpp_2m", "Heun": "heun", "DDIM": "ddim"}
 FRAMES_PER_SECOND = 25  # more would only fill the connection to the browser
 NO_KERNEL = "This is a preview. Run the cell in a live notebook to get the controls."
 NO_IPYWIDGETS = "This is a preview. Install ipywidgets and restart the kernel to get the controls."
+#: How a panel looks, and what it needs of a browser: see these files.
+CSS, SCRIPT = (
+    resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    for name in ("style.css", "script.js")
+)
 DISCONNECTED = "The kernel has stopped, so nothing here responds. Run the cell again, or reload."
 
 
@@ -61,6 +68,7 @@ class Panel(ABC):
     """
 
     arguments: ClassVar[tuple[str, ...]] = ("labels", "seed")
+    trajectory: list[Any]  # of the panels that have a strip of steps
     calls: ClassVar[int] = 1  # of `generate_images` in a run, for the progress bar
 
     def __init__(self, model: nn.Module | None = None) -> None:
@@ -117,12 +125,11 @@ class Panel(ABC):
         for name, part in {**vars(self), **self.controls}.items():
             if isinstance(part, ui.DOMWidget):  # style.css knows it by its name
                 part.add_class(f"aether-{name.replace('_', '-')}")
-        css = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
         style = ui.HTML()
         self.box = ui.VBox([style, self.disconnected, *parts]).add_class("aether")
         self._preview_class += f"-{self.box.model_id}"
         # Where the panel is alive, its own preview is hidden.
-        style.value = f"<style>{css}.{self._preview_class} {{ display: none }}</style>"
+        style.value = f"<style>{CSS}.{self._preview_class} {{ display: none }}</style>"
 
     def _control(self, name: str) -> Any:
         if name == "labels":
@@ -132,13 +139,15 @@ class Panel(ABC):
             options = [*SAMPLERS.items()]
             return ui.Dropdown(options=options, value=value.__name__, description="Sampler")
         low, high = LIMITS[name]
-        if name == "seed":
-            return ui.BoundedIntText(value=value, min=low, max=high, description="Seed")
+        if name == "seed":  # a text, because a control for numbers would change what is typed
+            seed = ui.Text(value=str(value), description="Seed")
+            seed.on_msg(self._entered)
+            return seed
         if name == "guidance_scale":
-            return ui.FloatSlider(value=value, min=low, max=high, step=0.5, description="Guidance")
+            return number("Guidance", value, low, high)
         if name == "steps":
-            return ui.IntSlider(value=value, min=low, max=high, description="Steps")
-        return ui.IntSlider(value=10, min=low, max=high, description="Images")
+            return ui.BoundedIntText(value=value, min=low, max=high, description="Steps")
+        return ui.BoundedIntText(value=10, min=low, max=high, description="Images")
 
     def sidebar(self, title: str, *below: Any, **replaced: Any) -> Any:
         """The left column: a title, the controls (or what replaces them), buttons, and the rest."""
@@ -156,17 +165,45 @@ class Panel(ABC):
         captioned = [ui.VBox([ui.HTML(line(caption)), image]) for caption, image in images]
         return ui.HBox(captioned).add_class("aether-pair")
 
+    def sheet(self, picture: Any, choice: Any, cols: int) -> Any:
+        """Radio buttons in `cols` columns over a picture, which hide all but the chosen one."""
+        choice.layout.grid_template_columns = f"repeat({cols}, 1fr)"
+        return ui.Box([picture, choice]).add_class("aether-sheet")
+
+    def film_strip(self) -> Any:
+        """All steps of `self.trajectory` as small images; `self.step` is the one that is chosen."""
+        self.film, self.step = ui.HTML(), ui.RadioButtons(description="Step")
+        return self.sheet(self.film, self.step, 1)
+
+    def fill_film_strip(self, chosen: int) -> None:
+        """Shows another trajectory in the strip, (t, xt, ...) for each step."""
+        images = torch.stack([xt for _, xt, *_ in self.trajectory])
+        self.film.value = html_image(image_grid(images, len(images)), "from noise to image")
+        self.step.layout.grid_template_columns = f"repeat({len(images)}, 1fr)"
+        self.step.options = [(f"step {i}", i) for i in range(len(images))]
+        self.step.index = min(chosen, len(images) - 1)
+
     def settings(self) -> dict[str, Any]:
-        """What the controls ask for, within the limits, as arguments of `generate_images`."""
-        return {name: within(name, control.value) for name, control in self.controls.items()}
+        """What the controls ask for, within the limits, as arguments of `generate_images`.
+
+        Raises `ValueError` if the seed that was typed is none.
+        """
+        found = {name: within(name, control.value) for name, control in self.controls.items()}
+        typed, highest = self.controls["seed"].value.strip(), LIMITS["seed"][1]
+        if not typed.isdecimal() or len(typed) > 10 or int(typed) > highest:
+            raise ValueError(f"The seed must be a whole number from 0 to {highest}.")
+        return {**found, "seed": int(typed)}
 
     def log(self, text: str, *, error: bool = False) -> None:
-        """Shows one line of text."""
-        message = line(text, "error" if error else "text")
-        self.status.value = f'<div role="status">{message}</div>'
+        """Shows one line of text, which a screen reader reads out: at most a few in a run."""
+        self.status.value = line(text, "error" if error else "text")
+
+    def _entered(self, _: Any, message: dict[str, Any], __: Any) -> None:
+        if message.get("event") == "submit":  # the Enter key
+            self.generate()
 
     def _draw_seed(self) -> None:
-        self.controls["seed"].value = random.randrange(10_000)  # short enough to be read aloud
+        self.controls["seed"].value = str(random.randrange(10_000))  # can be read aloud
 
     # Work in the background, so that the page can still say that Stop was pressed
 
@@ -177,13 +214,17 @@ class Panel(ABC):
 
     def generate(self) -> None:
         """Starts a run with what the controls ask for, unless there is one."""
-        settings = self.settings()
+        try:
+            settings = self.settings()
+        except ValueError as error:
+            self.log(format_error(error), error=True)
+            return
         if not self._busy.acquire(blocking=False):
             return
         self._stop.clear()
         self.error, self._last_frame = None, 0.0
         self.generate_button.disabled, self.stop_button.disabled = True, False
-        self.progress.value = 0
+        self.progress.value, self.progress.description = 0, ""
         self.progress.max = settings.get("steps", self.defaults["steps"]) * self.calls
         if self._in_colab:
             self._run(settings)
@@ -207,6 +248,7 @@ class Panel(ABC):
         if self._stop.is_set():
             raise KeyboardInterrupt  # as if the kernel had been interrupted
         self.progress.value += 1
+        self.progress.description = f"{self.progress.value} of {self.progress.max}"
         now = time.monotonic()
         if now - self._last_frame < 1 / FRAMES_PER_SECOND:
             return False
@@ -231,15 +273,18 @@ class Panel(ABC):
 
         name, hidden = type(self).__name__, self._preview_class
         reason = NO_IPYWIDGETS if self.box is None else NO_KERNEL
-        png, text = base64.b64encode(self.preview(reason)).decode(), f"{name}: {reason}"
-        page = f'<div class="{hidden}"><img alt="{text}" src="data:image/png;base64,{png}"></div>'
+        text = f"{name}: {reason}"
+        image, small = html_preview(self.preview(reason), text)
+        page = f'<div class="{hidden}">{image}</div>'
         if self.box is not None:
             # Without a kernel, no "Loading widget..." stays below the preview.
+            page += f"<script>{SCRIPT}</script>"
             page += (
                 f"<style>.jp-OutputArea-child:has(.{hidden}) + "
                 ".jp-OutputArea-child:not(:has(.aether)) { display: none }</style>"
             )
-        data: dict[str, Any] = {"text/html": page, "image/png": png, "text/plain": text}
+        data: dict[str, Any] = {"text/html": page, "image/png": base64.b64encode(small).decode()}
+        data["text/plain"] = text
         display(data, metadata={"image/png": {"alt": text}}, raw=True)
         if self.box is not None:
             view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
@@ -256,7 +301,7 @@ def class_names(model: Any) -> tuple[str, ...]:
 def within(name: str, value: Any) -> Any:
     """The value of an argument, moved between its limits if it has any."""
     low, high = LIMITS.get(name, (None, None))
-    return value if low is None else min(max(low, value), high)  # low for NaN
+    return value if isinstance(value, str) else min(max(low, value), high)  # low for NaN
 
 
 def format_error(error: Exception) -> str:
@@ -272,6 +317,11 @@ def format_error(error: Exception) -> str:
 def line(text: str, kind: str = "text") -> str:
     """The HTML of a line; style.css knows "text", "heading" and "error"."""
     return f'<div class="aether-{kind}">{html.escape(text)}</div>'
+
+
+def number(title: str, value: float, low: float, high: float) -> Any:
+    """A field for a number between `low` and `high`."""
+    return ui.BoundedFloatText(value=value, min=low, max=high, step=0.5, description=title)
 
 
 def button(title: str, action: Callable[[], None], **options: Any) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data import to_unit
 from ..generation import generate_images
 from ..sampling import SamplerStep
-from .images import encode_png, preview
+from .images import html_image, preview
 from .panel import Panel, line, ui
 
 
@@ -37,36 +37,38 @@ class DenoisingScrubber(Panel):
         self._record({"labels": self.first_class}, lambda step: None)
 
     def layout(self) -> list[Any]:
-        """The settings on the left; on the right two images and a slider over the steps."""
-        last = len(self.trajectory) - 1
-        self.step = ui.IntSlider(value=0, min=0, max=last, description="Step")
-        self.step.observe(lambda _: self._show(), names="value")
-        self.play = ui.Play(value=0, min=0, max=last, interval=350)
+        """The settings on the left; on the right two images above a strip of all steps."""
+        self.noisy, self.estimate = ui.HTML(), ui.HTML()
+        film, self.play = self.film_strip(), ui.Play(value=0, min=0, interval=350)
+        self.step.observe(lambda _: self._show(), names="index")
         # In the browser, so that Play goes on however slowly the kernel answers.
-        ui.jslink((self.play, "value"), (self.step, "value"))
-        ui.jslink((self.step, "max"), (self.play, "max"))
-        self.noisy, self.estimate = ui.Image(format="png"), ui.Image(format="png")
-        self._show()
+        ui.jslink((self.play, "value"), (self.step, "index"))
+        self._fill(0)
         left = self.sidebar("From noise to image", self.progress, self.status)
         images = self.pair(
-            ("the noisy image", self.noisy), ("the estimate of the clean image", self.estimate)
+            ("the noisy image (xt)", self.noisy),
+            ("its estimate of the clean image (x0_hat)", self.estimate),
         )
-        return [self.columns(left, images, ui.HBox([self.play, self.step]), self.caption)]
+        return [self.columns(left, images, film, ui.HBox([self.play, self.caption]))]
 
     def work(self, settings: dict[str, Any]) -> None:
-        """Generates another image; the slider follows."""
-        self.step.value, self.step.max = 0, settings["steps"]
+        """Generates another image and shows each step of it."""
         self.log(f"Generating: {settings['labels']}.")
 
         def show_step(step: SamplerStep) -> None:
             if self.advance():
-                self.step.value = step.index
-                self._show()
+                self._draw(step.index)
 
-        self._record(settings, show_step)
-        self.step.value = len(self.trajectory) - 1
-        self._show()
-        self.log("Done. Move the slider or press Play.")
+        try:
+            self._record(settings, show_step)
+        finally:  # a run that was stopped has steps too
+            self._fill(len(self.trajectory) - 1)
+        self.log("Done. Click a step of the strip, or press Play.")
+
+    def _fill(self, chosen: int) -> None:
+        self.fill_film_strip(chosen)
+        self.play.max = len(self.trajectory) - 1
+        self._draw(self.step.index)
 
     def _record(self, settings: dict[str, Any], callback: Callable[[SamplerStep], None]) -> None:
         trajectory: list[tuple[float, Tensor, Tensor]] = []
@@ -81,12 +83,15 @@ class DenoisingScrubber(Panel):
         trajectory.append((0.0, image, image))
 
     def _show(self) -> None:
-        # The slider may be ahead of a run that is under way, or was stopped.
-        i = max(0, min(self.step.value, len(self.trajectory) - 1))
+        if self.step.index is not None and not self.running:
+            self._draw(self.step.index)
+
+    def _draw(self, i: int) -> None:
         t, xt, x0_hat = self.trajectory[i]
-        self.noisy.value, self.estimate.value = encode_png(xt), encode_png(x0_hat)
-        end = ", the finished image" if t == 0 else ""
-        self.caption.value = line(f"step {i} · t = {t:.2f}{end}")
+        where = f"step {i} · t = {t:.2f}"
+        self.noisy.value = html_image(xt, f"the noisy image, {where}")
+        self.estimate.value = html_image(x0_hat, f"the estimate of the clean image, {where}")
+        self.caption.value = line(where + (", the finished image" if t == 0 else ""))
 
     def preview(self, text: str) -> bytes:
         """The bytes of a PNG file: eight of the steps, with `text` below."""

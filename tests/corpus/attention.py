@@ -676,4 +676,49 @@ CORPUS: Corpus = {
             ("scores.amax(dim=-1, keepdim=True)", "scores.max(dim=-1, keepdim=True).values"),
         ],
     ),
+    "my_left_head": (
+        "maps, side",
+        """
+        cells = torch.arange(side**2).view(side, side)
+        own, left = cells[:, 1:], cells[:, :-1]
+        weight = maps[:, :, own, left].mean(dim=(-2, -1))
+        block, head = divmod(weight.argmax().item(), weight.shape[1])
+        return block, head""",
+        [
+            ("own, left]", "left, own]", "this head looks elsewhere"),
+            ("cells[:, 1:], cells[:, :-1]", "cells[1:], cells[:-1]", "this head looks elsewhere"),
+            ("cells[:, 1:], cells[:, :-1]", "cells[:-1], cells[1:]", "this head looks elsewhere"),
+            ("cells[:, 1:], cells[:, :-1]", "cells, cells", "this head looks elsewhere"),
+            (
+                "cells[:, 1:], cells[:, :-1]",
+                "cells.view(-1, 1)[1:], cells.view(-1, 1)[:-1]",
+                "no left neighbour",
+            ),
+            ("mean(dim=(-2, -1))", "amax(dim=(-2, -1))", "?"),
+            ("argmax", "argmin", "take the largest weight"),
+            ("return block, head", "return head, block", "block and head are exchanged"),
+            ("return block, head", "return block + 1, head + 1", "count from 0"),
+            ("return block, head", "return weight.argmax().item()", "2 results are wanted"),
+            ("return block, head", "return weight", "2 results?"),
+            ("return block, head", "return block, None", "head: it is open"),
+            ("return block, head", "return weight.max(), head", "block: "),
+            ("weight.shape[1]", "weight.shape[0]", "?"),
+            ("return block, head", "print(block, head)", "it prints its result"),
+        ],
+        [
+            (
+                "block, head = divmod(weight.argmax().item(), weight.shape[1])",
+                "block, head = (weight == weight.max()).nonzero()[0]",
+            ),
+            ("return block, head", "return torch.tensor([block, head])"),
+            (
+                "maps[:, :, own, left].mean(dim=(-2, -1))",
+                "maps[:, :, own.flatten(), left.flatten()].sum(-1)",
+            ),
+            (
+                "maps[:, :, own, left].mean(dim=(-2, -1))",
+                "sum(maps[..., i, i - 1] for i in range(side**2) if i % side)",
+            ),
+        ],
+    ),
 }
