@@ -198,11 +198,12 @@ def draw_samples(site: Site) -> bytes:
 
 def generate(page: Page, run: Any, asked: dict[str, Any]) -> Answer:
     """Makes the images that a page asks for, and sends every step of them."""
-    model, scales = page.site.model, [float(scale) for scale in asked["scales"]]
-    last = model.num_classes - 1
-    labels = [whole("Class", label, 0, last) for label in asked["labels"][:MAX_IMAGES]]
-    if not 1 <= len(scales) <= MAX_SCALES or not all(0 <= scale <= 10 for scale in scales):
-        raise ValueError(f"Guidance must be 1 to {MAX_SCALES} numbers from 0 to 10.")
+    model, labels, scales = page.site.model, list(asked["labels"]), list(asked["scales"])
+    if not (1 <= len(labels) <= MAX_IMAGES and 1 <= len(scales) <= MAX_SCALES):
+        raise ValueError(f"Ask for 1 to {MAX_IMAGES} images at 1 to {MAX_SCALES} guidance scales.")
+    if not all(0 <= float(scale) <= 10 for scale in scales):
+        raise ValueError("Guidance must be a number from 0 to 10.")
+    labels = [whole("Class", label, 0, model.num_classes - 1) for label in labels]
     steps, seed = whole("Steps", asked["steps"], 1, 60), whole("Seed", asked["seed"], 0, 2**32 - 1)
     solve, made = SAMPLERS[asked["sampler"]], list[Tensor]()
 
@@ -221,7 +222,7 @@ def generate(page: Page, run: Any, asked: dict[str, Any]) -> Answer:
     if len(scales) > 1:
         options["guidance_interval"] = (0.0, 1.0)  # so that they differ more
     for scale in scales:
-        options |= {"guidance_scale": scale, "steps": steps, "seed": seed, "callback": show}
+        options |= {"guidance_scale": float(scale), "steps": steps, "seed": seed, "callback": show}
         images = generate_images(model, labels=labels, **options)
         show(SamplerStep(steps, steps, torch.tensor(0.0), *[from_unit(images)] * 2))
         made.append(images)
