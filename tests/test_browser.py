@@ -25,7 +25,6 @@ from browser import (
     screenshots,  # noqa: F401
     wait_for_another,
 )
-from PIL import Image
 
 import aetherfusion
 from aetherfusion import load_pretrained

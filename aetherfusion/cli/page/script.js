@@ -125,7 +125,7 @@ form.onsubmit = (event) => {
   const scales = steer ? SCALES : [Number(use.guidance_scale)];
   const one = model.names[use.label], name = each ? "all classes" : one;
   const captions = scales.flatMap((scale) => labels.map((i) => {
-    return each ? model.names[i] + (steer ? ` × ${scale}` : "") : steer ? `guidance ${scale}` : "";
+    return each ? model.names[i] + (steer ? `, ${scale}` : "") : steer ? `guidance ${scale}` : "";
   }));
   const label = each ? "label" : JSON.stringify(one);
   let code = `generate_images(model, ${each ? 1 : n}, labels=${label}, `;
@@ -276,6 +276,7 @@ step.oninput = () => {
 $("play").onclick = () => {
   following = false;
   if (step.value === step.max) step.value = 0;
+  show();
   play($("play").textContent === "Play");
 };
 $("estimate").onchange = () => {
