@@ -77,6 +77,13 @@ class OnPage:
         self.button(button).click()
         expect(self["status"]).to_have_text(DONE)
 
+    def ask_for_much(self) -> None:
+        """Begins a run of some seconds."""
+        for name, value in (("num_samples", 20), ("steps", 60), ("sampler", "heun")):
+            self.setting(name).evaluate(f"input => {{ input.value = '{value}'; }}")
+        self.button("Generate").click()
+        expect(self.button("Stop")).to_be_enabled()
+
     def images(self, grid: str = "xt") -> np.ndarray[Any, Any]:
         """What the canvases hold, (N, H, W, 3) bytes."""
         found = self.page.evaluate(
@@ -174,11 +181,17 @@ def test_the_slider_goes_back_through_all_steps(picker: OnPage, screenshots: Pat
             picker.page.screenshot(path=screenshots / "page-3-estimate.png")
         picker.page.keyboard.press("ArrowRight")
     picker["estimate"].uncheck()
+    picker.page.evaluate(
+        """() => {
+            window.seen = [];
+            const note = () => window.seen.push(step.value);
+            new MutationObserver(note).observe($("when"), {childList: true});
+        }"""
+    )
     picker["play"].click()  # from the beginning, as the slider is at the end
     expect(picker["play"]).to_have_text("Pause")
-    expect(picker["when"]).to_contain_text("Step 3")
-    expect(picker["when"]).to_contain_text("Step 8")
     expect(picker["play"]).to_have_text("Play")
+    assert picker.page.evaluate("() => window.seen") == [str(k) for k in range(9)]
 
 
 @pytest.mark.parametrize(
@@ -208,16 +221,16 @@ def test_the_same_noise(
 
 
 def test_stop_midway(picker: OnPage) -> None:
-    picker.setting("num_samples").fill("10")
-    picker.setting("steps").fill("60")
-    picker.button("Generate").click()
-    expect(picker["when"]).to_have_text(re.compile(r"Step [2-9] of 60"))
+    picker.ask_for_much()
+    expect(picker["when"]).to_contain_text("of 60")
     picker.button("Stop").click()
     expect(picker["status"]).to_have_text(re.compile(r"Stopped after \d+ of 60 steps\."))
     before = picker.images()
     picker.page.wait_for_timeout(700)
     assert (picker.images() == before).all(), "it went on after Stop"
     expect(picker.button("Stop")).to_be_disabled()
+    picker.setting("num_samples").fill("10")
+    picker.setting("sampler").select_option("dpmpp_2m")
     picker.setting("steps").fill("2")
     picker.generate()
     assert_same(picker.images(), picker.expected())
@@ -294,7 +307,10 @@ def test_the_line_of_python_is_copied(picker: OnPage) -> None:
 
 def test_everything_is_within_reach_of_the_keyboard(picker: OnPage) -> None:
     page, keyboard = picker.page, picker.page.keyboard
-    page.evaluate("() => document.activeElement.blur()")
+    picker.setting("seed").fill("3")
+    picker.generate()
+    picker["play"].focus()
+    keyboard.press("Shift+Tab")
     reached: list[str] = []
     for _ in range(60):
         keyboard.press("Tab")
@@ -303,20 +319,17 @@ def test_everything_is_within_reach_of_the_keyboard(picker: OnPage) -> None:
                 const at = document.activeElement, box = at.closest("#classes label") || at;
                 const style = getComputedStyle(box);
                 const name = at.name || at.id || at.textContent.trim().split(/\\s{2,}/)[0];
-                return [name, style.outlineStyle + " " + style.outlineWidth];
+                return [name, `${style.outlineStyle} ${style.outlineWidth}`];
             }"""
         )
-        if found == "":
-            continue
-        if found in reached and found == "play":
-            break
         reached.append(found)
         assert ring == "solid 3px", f"{found} shows no focus"
+        if found == "copy":
+            break
     order = ["play", "step", "estimate", "save", "label", "Generate", "seed", "new-seed"]
     order += ["Same noise, all classes", "Steer it", "Steer all classes", "Settings"]
     order += ["num_samples", "guidance_scale", "steps", "sampler", "code", "copy"]
-    assert [name for name in reached if name in order] == order
-    assert reached.count("label") == 1, "the classes are one tab stop"
+    assert reached == order
     picker.setting("label").nth(8).focus()
     keyboard.press("ArrowRight")
     expect(page.get_by_role("radio", name="truck")).to_be_checked()
@@ -402,9 +415,7 @@ def test_a_second_page_waits_until_the_first_is_closed(
 ) -> None:
     with new_page(chromium) as page:
         first = OnPage(page, site[0])
-        first.setting("steps").evaluate("input => { input.value = 60; }")
-        first.button("Generate").click()
-        expect(first["when"]).to_contain_text("Step 1")
+        first.ask_for_much()
         picker.setting("steps").fill("1")
         picker.button("Generate").click()
         expect(picker["status"]).to_contain_text("1 before you")
