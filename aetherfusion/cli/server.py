@@ -77,7 +77,9 @@ class Page(Guarded, WebSocketHandler):
     def open(self) -> None:
         """Tells the page about the model, unless too many are open."""
         if len(self.site.pages) >= MAX_PAGES:
-            return self.send(type="full", text=f"{MAX_PAGES} pages are open, and no more can be.")
+            self.send(type="full", text=f"{MAX_PAGES} pages are open, and no more can be.")
+            self.site.loop.call_later(1, self.close)
+            return
         self.site.pages.append(self)
         self.send(self.site.noise, type="hello", **self.site.about)
         self.send(self.site.samples, type="samples")
@@ -168,6 +170,7 @@ class Site:
         )
         HTTPServer(app, max_body_size=4096).add_sockets(sockets)
         name = self.host if self.host in LOCAL else own_address()
+        name = f"[{name}]" if ":" in name else name
         url = f"http://{name}:{port}/?token={self.token}"
         echo(f"Serving {url} until Ctrl-C.")
         if self.host not in LOCAL:

@@ -9,7 +9,10 @@ let model, run, next, socket, timer, running = false, following = true, retried 
 const receive = {
   hello(message, images) {
     retried = false;
-    if (run) return say("Connected again.");
+    if (run) {
+      run.done = false;  // the server has forgotten it
+      return say("Connected again.");
+    }
     const listed = model.names.length > MOST && $("classes").appendChild(element("select"));
     if (listed) [listed.name, listed.ariaLabel] = ["label", "Class"];
     for (const [i, name] of model.names.entries()) {
@@ -69,9 +72,7 @@ const receive = {
     $("nearest").querySelector("div").replaceChildren(...parts);
     $("nearest").hidden = !parts.length;
   },
-  full({ text }) {
-    lose(text);
-  },
+  full: ({ text }) => lose(text),
 };
 
 function connect() {
@@ -117,6 +118,7 @@ function setRunning(value) {
 
 form.onsubmit = (event) => {
   event.preventDefault();
+  if (!run) return;
   const use = Object.fromEntries(new FormData(form)), kind = event.submitter.value;
   const each = kind.includes("classes"), steer = kind.includes("scales");
   const few = steer ? 3 : MOST;  // rows, which are images of one class
@@ -286,7 +288,7 @@ $("estimate").onchange = () => {
 $("stop").onclick = () => {
   socket.send("stop");
   setRunning(false);
-  say(`Stopped after ${step.max} of ${next.steps} steps.`);
+  say(`Stopped after ${run.started === next.started ? step.max : 0} of ${next.steps} steps.`);
 };
 $("new-seed").onclick = () => (form.seed.value = Math.floor(Math.random() * 10000));
 $("save").onclick = () => {
