@@ -37,6 +37,7 @@ from aetherfusion import (
     save_model,
 )
 from aetherfusion.data import find_cifar10, to_uint8, to_unit
+from aetherfusion.evaluation import nearest_pictures
 from aetherfusion.generation import starting_noise
 
 DONE = re.compile(r" in \d+\.\d s\.$")
@@ -279,17 +280,12 @@ def test_an_image_is_enlarged_and_saved(picker: OnPage, screenshots: Path) -> No
     assert saved.shape == (256, 256, 3) and (saved[::8, ::8] == images[4]).all()
     if find_cifar10() is not None:
         expect(picker["nearest"].locator("canvas")).to_have_count(3)
-        training = load_cifar10(download=False).images.permute(0, 2, 3, 1).numpy()
-        gaps = [
-            np.square(part.astype(np.float32) - images[4]).mean((1, 2, 3))
-            for part in np.split(training, 50)
-        ]
-        order = np.concatenate(gaps).argsort()[:3]
-        found = picker.page.evaluate(
-            "() => [...document.querySelectorAll('#nearest canvas')].map(c => c.toDataURL())"
-        )
-        for url, i in zip(found, order, strict=True):
-            assert (read_png(url) == training[i]).all()
+        training = load_cifar10(download=False).images
+        image = torch.from_numpy(images[4].copy()).permute(2, 0, 1) / 255
+        gap, index = nearest_pictures(image[None], training)
+        first = picker["nearest"].locator("canvas").first.evaluate("c => c.toDataURL()")
+        assert (read_png(first) == training[int(index)].permute(1, 2, 0).numpy()).all()
+        expect(picker["nearest"].locator("span").first).to_contain_text(f"{float(gap):.2f} away")
     picker.page.screenshot(path=screenshots / "page-5-enlarged.png")
     picker.page.keyboard.press("Escape")
     expect(zoom).to_be_hidden()
