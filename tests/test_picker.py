@@ -40,7 +40,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 ASKED = {"labels": [3] * 4, "scales": [2.5], "steps": 5, "seed": 7, "sampler": "dpmpp_2m"}
-LONG = {**ASKED, "labels": [1] * 20, "steps": 60}
+LONG = {**ASKED, "labels": [1] * 20, "scales": [0, 1, 2, 4, 8], "steps": 60, "sampler": "heun"}
 
 
 def save(path: Path, **config: Any) -> str:
