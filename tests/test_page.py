@@ -13,6 +13,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ SIZES = {
 class OnPage:
     """The page, by the names of its parts."""
 
-    def __init__(self, page: Any, url: str) -> None:
-        self.page, self.url = page, url
+    def __init__(self, page: Any, url: str, **config: Any) -> None:
+        self.page, self.model = page, tiny_model(**config)
         self.requests: list[str] = []
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("websocket", lambda socket: self.requests.append(socket.url))
@@ -96,15 +97,15 @@ class OnPage:
     def expected(self) -> np.ndarray[Any, Any]:
         """What the line of Python on the page makes."""
         names = {name: getattr(aetherfusion, name) for name in aetherfusion.__all__}
-        made = eval(self["code"].input_value(), {**names, "model": tiny_model()})
+        made = eval(self["code"].input_value(), {**names, "model": self.model})
         parts = made if isinstance(made, list) else [made]
         return np.concatenate([as_bytes(part) for part in parts])
 
 
-def tiny_model() -> DiffusionTransformerUNet:
-    """Of CIFAR-10's classes; its images are no flat grey."""
+def tiny_model(**config: Any) -> DiffusionTransformerUNet:
+    """Of CIFAR-10's classes if nothing else is said; its images are no flat grey."""
     torch.manual_seed(0)
-    model = DiffusionTransformerUNet(embedding_dim=8, num_heads=2, depth=1)
+    model = DiffusionTransformerUNet(embedding_dim=8, num_heads=2, depth=1, **config)
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.1 * torch.randn_like(p))
@@ -127,16 +128,21 @@ def assert_same(shown: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> 
         assert np.abs(one.astype(float) - other).mean() < 1, f"image {i} is another one"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
-    folder, port = tmp_path_factory.mktemp("picker"), free_port()
-    weights = save_model(tiny_model(), folder / "tiny.safetensors")
-    command = ["aetherfusion", "picker", "--no-browser", "--port", str(port)]
-    command += ["--weights", str(weights)]
+@contextmanager
+def served(folder: Path, **config: Any) -> Iterator[tuple[str, int]]:
+    """The address of the page for a tiny model, and its process id."""
+    port, weights = free_port(), str(save_model(tiny_model(**config), folder / "tiny.safetensors"))
+    command = ["aetherfusion", "picker", "--no-browser", "--port", str(port), "--weights", weights]
     with server(command, port, folder) as process:
         while "Serving" not in (log := (folder / "server.log").read_text()):
             time.sleep(0.1)
         yield log.split()[1], process
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
+    with served(tmp_path_factory.mktemp("picker")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +212,7 @@ def test_the_slider_goes_back_through_all_steps(picker: OnPage, screenshots: Pat
 def test_the_same_noise(
     picker: OnPage, button: str, number: int, captions: list[str], screenshots: Path
 ) -> None:
-    picker.setting("steps").fill("3")
+    picker.setting("steps").fill("1" if number == 50 else "3")
     picker.setting("num_samples").fill("2")
     picker.generate(button)
     shown = picker["xt"].locator("span")
@@ -401,6 +407,20 @@ def test_axe_finds_nothing(
         page.keyboard.press("Escape")
         page.emulate_media(color_scheme="light", forced_colors="none")
         page.set_viewport_size({"width": 1920, "height": 1080})
+
+
+def test_a_grey_model_of_many_classes(chromium: Any, tmp_path: Path, screenshots: Path) -> None:
+    config = {"channels": 1, "image_size": 16, "num_classes": 25}
+    with served(tmp_path, **config) as (url, _), new_page(chromium) as page:
+        picker = OnPage(page, url, **config)
+        picker.setting("label").select_option("24")
+        picker.generate()
+        expect(picker["status"]).to_contain_text("10 images of 24, seed 0")
+        assert_same(picker.images(), np.repeat(picker.expected(), 3, axis=3))
+        picker.generate("Same noise, all classes")
+        assert len(picker.images()) == 20
+        page.screenshot(path=screenshots / "page-9-many-classes.png")
+        assert page.errors == []
 
 
 # Others, and accidents
