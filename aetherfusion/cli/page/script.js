@@ -99,6 +99,7 @@ function lose(text) {
   retried = true;
   $("lost").firstChild.textContent ||= text;
   $("lost").hidden = false;
+  say("");
 }
 
 function say(text, wrong = false) {
