@@ -66,9 +66,9 @@ def chromium() -> Iterator[Any]:
 
 
 @contextmanager
-def new_page(chromium: Any) -> Iterator[Any]:
+def new_page(chromium: Any, **options: Any) -> Iterator[Any]:
     """A page of a small projector's size that reaches this machine only; notes what goes wrong."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    context = chromium.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
     page = context.new_page()
     page.set_default_timeout(PATIENCE * 1000)
     page.route("**/*", _stay_here)

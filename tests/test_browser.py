@@ -1,4 +1,4 @@
-"""The widgets in Chromium, in JupyterLab and on the page that `aetherfusion picker` serves.
+"""The widgets in Chromium, in JupyterLab; test_page.py has the page of `aetherfusion picker`.
 
 They run the shipped model. What the page shows is compared with what the functions return, so
 nothing depends on how good its images are. Screenshots: $AETHERFUSION_SCREENSHOTS.
@@ -6,7 +6,6 @@ nothing depends on how good its images are. Screenshots: $AETHERFUSION_SCREENSHO
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ from browser import (
     PATIENCE,
     chromium,  # noqa: F401
     expect,
-    free_port,
     jupyterlab,
     kill_kernels,
     new_page,
@@ -26,10 +24,8 @@ from browser import (
     open_notebook,
     pixels,
     screenshots,  # noqa: F401
-    server,
     wait_for_another,
 )
-from PIL import Image
 
 import aetherfusion
 from aetherfusion import load_pretrained
@@ -101,151 +97,6 @@ def shows_what_its_code_makes(picker: OnPage) -> None:
         shown = sheet[top : top + size, left : left + size]
         # Another number of threads adds up in another order; other noise would differ by 50.
         assert np.abs(shown.astype(float) - image).mean() < 1, f"picture {i} is another one"
-
-
-# On the page that `aetherfusion picker` serves
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int, Path]]:
-    folder, port = tmp_path_factory.mktemp("picker"), free_port()
-    url = f"http://127.0.0.1:{port}/"
-    command = ["aetherfusion", "picker", "--no-browser", "--port", str(port)]
-    with server(command, port, folder) as process:
-        yield url, process, folder
-
-
-@pytest.fixture(scope="module")
-def picker(site: Any, chromium: Any) -> Iterator[OnPage]:
-    with new_page(chromium) as page:
-        page.goto(site[0])
-        page.wait_for_selector(".aether-generate-button")
-        page.errors.clear()  # Voilà tries every extension of JupyterLab and complains of some
-        yield OnPage(page)
-
-
-def test_a_class_is_picked_and_appears(picker: OnPage, site: Any, screenshots: Path) -> None:
-    page, image = picker.page, picker["image"]
-    expect(picker.status).to_contain_text("Pick a class")
-    page.screenshot(path=screenshots / "page-1-open.png")
-    picker.card("frog").click()
-    expect(picker["code"].locator("input")).to_have_value(re.compile('labels="frog"'))
-    noise = image.get_attribute("src")
-    before = pixels(image)
-    picker.go.click()
-    wait_for_another(image, noise)
-    picker.wait_for_step("[5-9]")
-    page.screenshot(path=screenshots / "page-2-midway.png")
-    expect(picker.status).to_have_text(DONE)
-    expect(picker.go).to_be_enabled()
-    expect(picker.status).to_contain_text("10 of class frog · seed 0")
-    page.screenshot(path=screenshots / "page-3-frog.png")
-    assert np.abs(pixels(image).astype(float) - before).mean() > 20
-    shows_what_its_code_makes(picker)
-    picker["save-button"].click()
-    expect(picker.status).to_contain_text("frog-seed0.png")
-    saved = Image.open(site[2] / "frog-seed0.png")
-    assert saved.width > 5 * 32
-
-
-def test_stop_midway(picker: OnPage, screenshots: Path) -> None:
-    picker.slide("steps", "End")
-    assert picker.reading("steps") == "60"
-    picker.go.click()
-    picker.wait_for_step(r"3\d")
-    picker.stop.click()
-    expect(picker.status).to_contain_text("Stopped after")
-    stopped = picker.status.inner_text()
-    (steps,) = re.findall(r"Stopped after (\d+) of 60", stopped)
-    assert 0 < int(steps) < 60
-    frame = picker["image"].get_attribute("src")
-    picker.page.screenshot(path=screenshots / "page-4-stopped.png")
-    picker.page.wait_for_timeout(1000)
-    assert picker["image"].get_attribute("src") == frame, "it went on after Stop"
-    assert picker.status.inner_text() == stopped
-    expect(picker.go).to_be_enabled()
-    expect(picker.stop).to_be_disabled()
-
-
-def test_everything_is_within_reach_of_the_keyboard(picker: OnPage) -> None:
-    keyboard = picker.page.keyboard
-    picker.card("truck").focus()
-    keyboard.press("Space")
-    expect(picker.card("truck")).to_have_class(re.compile("mod-active"))
-    expect(picker.card("frog")).not_to_have_class(re.compile("mod-active"))
-    order = ["card", "num-samples", "guidance-scale", "steps", "sampler"]
-    order += ["seed", "new-seed-button", "generate-button"]
-    reached: list[str] = []
-    for _ in range(16):  # a slider has two stops: its handle and its number
-        at = picker.page.evaluate(
-            "() => document.activeElement.closest('[class*=aether-]').className"
-        )
-        found = [name for name in at.replace("aether-", "").split() if name in order]
-        reached += [name for name in found if name not in reached]
-        if "generate-button" in reached:
-            break
-        keyboard.press("Tab")
-    assert reached == order
-    picker.slide("steps", "Home")
-    picker.slide("steps", "ArrowRight", 5)
-    assert picker.reading("steps") == "6"
-    picker.slide("num-samples", "Home")
-    expect(picker["code"].locator("input")).to_have_value(re.compile(r"\(model, 1, .*steps=6,"))
-    picker.go.focus()
-    keyboard.press("Enter")
-    expect(picker.status).to_contain_text("1 of class truck")
-    expect(picker.status).to_have_text(DONE)
-    shows_what_its_code_makes(picker)
-
-
-def test_fifty_random_clicks(picker: OnPage, screenshots: Path) -> None:
-    """No error, no second run, and in the end the picture is the one that was asked for."""
-    page, chance = picker.page, random.Random(0)
-    picker.slide("num-samples", "Home")
-    picker.slide("num-samples", "ArrowRight", 3)
-    picker.slide("steps", "Home")
-    picker.slide("steps", "ArrowRight", 9)
-    cards = [picker["card"].nth(i) for i in range(10)]
-    others = [picker.go] * 4 + [picker.stop, picker["new-seed-button"], picker["save-button"]]
-    places = []
-    for button in [*cards, *others]:
-        box = button.bounding_box()
-        places.append((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
-    finished = 0
-    for _ in range(50):
-        page.mouse.click(*chance.choice(places))  # on a disabled button too, as people do
-        page.wait_for_timeout(chance.choice((0, 20, 100, 400)))
-        finished += bool(DONE.search(picker.status.inner_text()))
-    assert finished, "nothing was ever made: the test tests nothing"
-    expect(picker.go).to_be_enabled()
-    assert page.errors == [] and not picker["error"].is_visible()
-    chosen = picker.whole.locator(".aether-card button.mod-active")
-    expect(chosen).to_have_count(1)
-    picker.generate()
-    expect(picker.status).to_contain_text(f"4 of class {chosen.inner_text().strip()}")
-    seed = picker["seed"].locator("input").input_value()
-    expect(picker.status).to_contain_text(f"seed {seed}")
-    expect(picker.status).to_have_text(DONE)
-    shows_what_its_code_makes(picker)
-    page.screenshot(path=screenshots / "page-5-after-fifty-clicks.png")
-
-
-def test_a_broken_kernel_says_so(picker: OnPage, site: Any, screenshots: Path) -> None:
-    expect(picker["disconnected"]).to_be_hidden()
-    picker.slide("steps", "End")
-    picker.go.click()
-    picker.wait_for_step("[1-9].*")
-    kill_kernels(site[1])
-    expect(picker["disconnected"]).to_be_visible()
-    expect(picker["disconnected"]).to_contain_text("has stopped")
-    picker.page.screenshot(path=screenshots / "page-6-broken-kernel.png")
-    # As the message advises.
-    picker.page.reload()
-    picker.page.wait_for_selector(".aether-generate-button")
-    expect(picker["disconnected"]).to_be_hidden()
-    picker.slide("steps", "Home")
-    picker.generate()
-    expect(picker.status).to_have_text(DONE)
 
 
 # In JupyterLab

@@ -1,12 +1,15 @@
-"""The class-picker as a web page: `aetherfusion picker`. No lesson builds it."""
+"""The class-picker as a web page: `aetherfusion picker`. No lesson builds it.
 
-import tempfile
+`server.py` serves the page, whose files are in the folder `page`.
+"""
+
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option, echo
+from typer import Option
 
-from ..checkpoint import load_model
+from ..checkpoint import load_model, load_pretrained
+from ..utils.hardware import best_device
 
 Weights = Annotated[Path | None, Option(help="A model file, instead of the pretrained model.")]
 
@@ -17,27 +20,8 @@ def picker(
     port: Annotated[int, Option(min=1, max=65535, help="Or the next free one.")] = 8866,
     browser: Annotated[bool, Option(help="Open the page here.")] = True,
 ) -> None:
-    """Show a web page on which classes are picked; F11 and Ctrl-+ suit a projector."""
-    from nbformat import v4, write
-    from tornado.ioloop import IOLoop
-    from voila.app import Voila
+    """Show a web page on which classes are picked; F11 suits a projector."""
+    model = load_pretrained() if weights is None else load_model(weights)
+    from .server import Site  # needs tornado, which an install for drawing alone does not have
 
-    if weights is not None:
-        load_model(weights)  # reports here what is wrong with it
-    code = f"""from aetherfusion import load_model
-from aetherfusion.widgets import ClassPicker
-weights = {weights and str(weights.resolve())!r}
-ClassPicker(weights and load_model(weights), folder={str(Path.cwd())!r})"""
-    with tempfile.TemporaryDirectory() as folder:
-        notebook = Path(folder, "AetherFusion.ipynb")
-        cells = [v4.new_markdown_cell("# Images out of noise"), v4.new_code_cell(code)]
-        write(v4.new_notebook(cells=cells), notebook)
-        options = {"ip": host, "port": port, "open_browser": browser, "log_level": "ERROR"}
-        # The kernel of a page that was left before it had loaded is ended after ten minutes.
-        cull = "--MappingKernelManager.cull_idle_timeout=600"
-        page = Voila()
-        page.initialize([str(notebook), cull, *(f"--Voila.{k}={v}" for k, v in options.items())])
-        if host not in ("127.0.0.1", "localhost", "::1"):
-            echo("Everyone on the network can open the page, without a password.")
-        IOLoop.current().add_callback(lambda: echo(f"Serving {page.display_url} until Ctrl-C."))
-        page.start()  # at the first free port
+    Site(model.to(best_device()), host).serve(port, browser)
