@@ -95,10 +95,10 @@ class TransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         # With a condition, the scale and shift of both norms come from it.
-        learnt = condition_dim is None
-        self.norm1 = nn.LayerNorm(embedding_dim, elementwise_affine=learnt)
+        learned = condition_dim is None
+        self.norm1 = nn.LayerNorm(embedding_dim, elementwise_affine=learned)
         self.attention = MultiHeadSelfAttention(embedding_dim, num_heads, qk_norm=qk_norm)
-        self.norm2 = nn.LayerNorm(embedding_dim, elementwise_affine=learnt)
+        self.norm2 = nn.LayerNorm(embedding_dim, elementwise_affine=learned)
         hidden = 4 * embedding_dim
         self.mlp = nn.Sequential(
             nn.Linear(embedding_dim, hidden), nn.GELU(), nn.Linear(hidden, embedding_dim)

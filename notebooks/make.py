@@ -69,14 +69,14 @@ def notebooks(beginnings: list[str]) -> list[Path]:
 
 #: README's picture of each lesson: the figure, and the part of it: left, top, right, bottom.
 PICTURES = {
-    "00": (3, (0.0, 0.0, 1.0, 1.0)),
-    "01": (4, (0.05, 0.0, 0.87, 0.87)),
-    "02": (6, (0.22, 0.07, 1.0, 0.52)),
+    "00": (4, (0.03, 0.0, 1.0, 1.0)),
+    "01": (4, (0.09, 0.03, 0.825, 0.825)),
+    "02": (6, (0.205, 0.03, 1.0, 0.82)),
     "03": (3, (0.0, 0.0, 1.0, 1.0)),
-    "04": (6, (0.05, 0.05, 1.0, 0.36)),
+    "04": (6, (0.05, 0.02, 1.0, 0.36)),
     "05": (5, (0.4, 0.0, 1.0, 1.0)),
-    "06": (7, (0.08, 0.06, 1.0, 1.0)),
-    "07": (6, (0.0, 0.05, 0.5, 0.9)),
+    "06": (5, (0.1, 0.0, 1.0, 0.89)),
+    "07": (6, (0.085, 0.07, 0.482, 0.855)),
 }
 
 
@@ -151,13 +151,9 @@ def pictures() -> None:
     """Cuts README's pictures out of the stored figures, all of one size."""
     for path in notebooks(list(PICTURES)):
         number, box = PICTURES[path.name[:2]]
-        outputs = [
-            output["data"]["image/png"]
-            for cell in nbformat.read(path, as_version=4).cells
-            for output in cell.get("outputs", [])
-            if "image/png" in output.get("data", {})
-        ]
-        figure = Image.open(io.BytesIO(base64.b64decode(outputs[number - 1]))).convert("RGB")
+        text = path.read_text(encoding="utf-8")
+        webp = re.findall(r'src=\\"data:image/webp;base64,([^"\\]+)', text)[number - 1]
+        figure = Image.open(io.BytesIO(base64.b64decode(webp))).convert("RGB")
         sides = [part * side for part, side in zip(box, 2 * figure.size, strict=True)]
         tile = ImageOps.pad(figure.crop(sides), (400, 200), color="white")
         tile.save(README.parent / "docs" / "lessons" / f"{path.name[:2]}.png", optimize=True)

@@ -74,7 +74,7 @@ class _Shown:
             figure.savefig(file, format="png", dpi=times * dpi, bbox_inches="tight")
             images.append(Image.open(file).convert("RGB"))
         pyplot.close(figure)
-        few = images[0].quantize(128, Image.Quantize.MAXCOVERAGE)
+        few = images[0].quantize(256, Image.Quantize.FASTOCTREE)
         width = round(images[1].width * 90 / (2 * dpi))  # an inch is 90 pixels of a page
         webp, png = _encoded(images[1], "webp", lossless=True), _encoded(few, "png", optimize=True)
         src = f'width="{width}" src="data:image/webp;base64,{webp}"'
