@@ -1,78 +1,43 @@
-"""The server of `aetherfusion picker`: one model and one queue for all pages. No lesson builds it.
+"""The pages of `aetherfusion picker`: one model and one queue for all. No lesson builds it.
 
-A message from a page is JSON; one to a page is a line of JSON, then the bytes of images.
+`cli/picker.py` serves them, by name. A message from a page is JSON; one to a page is a line of
+JSON, then the bytes of images.
 """
 
 import asyncio
-import errno
-import hmac
 import json
-import logging
 import re
-import secrets
-import socket
-import threading
-import webbrowser
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import torch
 from torch import Tensor
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.web import Application, HTTPError, RequestHandler
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
-from typer import echo
 
 from ..data import CIFAR10_CLASSES, ImageTensors, from_unit, load_cifar10, to_uint8, to_unit
 from ..diffusion import SamplingSettings
 from ..generation import SAMPLERS, generate_images, starting_noise
 from ..sampling import Denoiser, SamplerStep
+from .panel import class_names
 
-FILES = {"": "text/html", "style.css": "text/css", "script.js": "text/javascript"}
-LOCAL = ("127.0.0.1", "localhost", "[::1]", "::1")
 MAX_PAGES, MAX_IMAGES, MAX_SCALES = 60, 20, 5
 Answer = tuple[bytes, dict[str, Any]]  # a message to a page
 
 
-class Guarded(RequestHandler):
-    """Answers those who have the printed address, and no page of another server."""
-
-    def prepare(self) -> None:
-        """Refuses a foreign host, a foreign origin and a wrong token."""
-        self.site: Site = self.settings["site"]
-        host, token = self.request.host, self.get_query_argument("token", "").encode()
-        same = urlsplit(self.request.headers.get("Origin", f"//{host}")).netloc == host
-        right = hmac.compare_digest(token, self.site.token.encode())
-        if not (right and same and self.site.is_called(self.request.host_name.lower())):
-            raise HTTPError(403, reason="Open the address that `aetherfusion picker` has printed")
-
-
-class Files(Guarded):
-    """The three files of the page."""
-
-    def get(self, name: str) -> None:
-        """Sends one of them."""
-        if name not in FILES:
-            raise HTTPError(404)
-        policy = f"default-src 'self'; connect-src ws://{self.request.host}; img-src data:"
-        self.set_header("Content-Security-Policy", f"{policy}; frame-ancestors 'none'")
-        self.set_header("Content-Type", FILES[name])
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("Referrer-Policy", "no-referrer")
-        self.render(name or "index.html", token=self.site.token)
-
-
-class Page(Guarded, WebSocketHandler):
+class Page(WebSocketHandler):
     """The connection to an open page, which has at most one run."""
 
     run: asyncio.Task[None] | None = None
     images = torch.empty(0)  # of its last run
+
+    def prepare(self) -> None:
+        """Makes the site for the first page; all others share it."""
+        if "site" not in self.settings:
+            self.settings["site"] = Site(self.settings["model"])
+        self.site: Site = self.settings["site"]
 
     def open(self) -> None:
         """Tells the page about the model, unless too many are open."""
@@ -134,69 +99,29 @@ class Page(Guarded, WebSocketHandler):
 class Site:
     """The model, the open pages, and those that have a run, in the order in which they came."""
 
-    def __init__(self, model: Any, host: str) -> None:
-        self.model, self.host, self.token = model, host, secrets.token_urlsafe(12)
+    def __init__(self, model: Any) -> None:
+        self.model, self.names, self.samples = model, class_names(model), b""
         self.pages: list[Page] = []
         self.queue: list[Page] = []
-        self.worker = ThreadPoolExecutor(max_workers=1)
-        known = CIFAR10_CLASSES if model.num_classes == 10 else map(str, range(model.num_classes))
-        self.names = tuple(model.class_names or known)
+        self.loop, self.worker = asyncio.get_running_loop(), ThreadPoolExecutor(max_workers=1)
         use, size = asdict(model.sampling or SamplingSettings()), model.image_size
         self.about = {"names": self.names, "size": size, "channels": model.channels, "use": use}
-        self.noise, self.samples = pixels(to_unit(starting_noise(model, range(10), 0))), b""
+        self.noise = pixels(to_unit(starting_noise(model, range(10), 0)))
+        self.worker.submit(self.draw_samples)
 
-    def is_called(self, name: str) -> bool:
-        """Whether it is a name of this computer that no foreign server can have."""
-        number = re.fullmatch(r"[\d.]+|\[[\da-f:.]+\]", name) and self.host not in LOCAL
-        return bool(number) or name in (*LOCAL, self.host, socket.gethostname().lower())
-
-    def serve(self, port: int, browser: bool) -> None:
-        """Serves the page at this port, or the next free one, until Ctrl-C."""
-        logging.getLogger("tornado").setLevel(logging.ERROR)
-        with suppress(KeyboardInterrupt):
-            asyncio.run(self._serve(port, browser))
-
-    async def _serve(self, port: int, browser: bool) -> None:
-        self.loop = asyncio.get_running_loop()
-        port, sockets = listen(port, self.host)
-        app = Application(
-            [("/socket", Page), ("/(.*)", Files)],
-            site=self,
-            template_path=str(Path(__file__).with_name("page")),
-            template_whitespace="all",
-            log_function=lambda _: None,
-            websocket_max_message_size=4096,
-            websocket_ping_interval=20,  # a page that does not answer is closed
-        )
-        HTTPServer(app, max_body_size=4096).add_sockets(sockets)
-        name = self.host if self.host in LOCAL else own_address()
-        name = f"[{name}]" if ":" in name else name
-        url = f"http://{name}:{port}/?token={self.token}"
-        echo(f"Serving {url} until Ctrl-C.")
-        if self.host not in LOCAL:
-            echo("Whoever is on the network and has this address can make images here.")
-        if browser:
-            threading.Thread(target=webbrowser.open, args=[url], daemon=True).start()
-        try:
-            self.samples = await self.loop.run_in_executor(self.worker, draw_samples, self)
-            for page in self.pages:
-                page.send(self.samples, type="samples")
-            await asyncio.Event().wait()
-        finally:
-            for page in self.pages:
-                page.stop()
+    def draw_samples(self) -> None:
+        """One image of each class for the cards: quickly, so in few steps, strongly guided."""
+        options: Any = {"steps": 8, "guidance_scale": 4.0, "guidance_interval": (0.0, 1.0)}
+        number = min(len(self.names), MAX_IMAGES)
+        self.samples = pixels(generate_images(self.model, number, seed=12, **options))
+        for page in [*self.pages]:
+            page.send(self.samples, type="samples")
 
     def tell(self) -> None:
         """Tells every page how many runs there are, and how many are before its own."""
         for page in self.pages:
             before = self.queue.index(page) if page in self.queue else None
             page.send(type="queue", before=before, runs=len(self.queue))
-
-
-def draw_samples(site: Site) -> bytes:
-    """One image of each class for the cards: quickly, so in few steps, strongly guided."""
-    options: Any = {"steps": 8, "guidance_scale": 4.0, "guidance_interval": (0.0, 1.0)}
-    return pixels(generate_images(site.model, min(len(site.names), MAX_IMAGES), seed=12, **options))
 
 
 def generate(page: Page, run: Any, asked: dict[str, Any]) -> Answer:
@@ -214,7 +139,7 @@ def generate(page: Page, run: Any, asked: dict[str, Any]) -> Answer:
         return solve(denoise, x[:1].expand_as(x), times, **others)
 
     def show(step: SamplerStep) -> None:
-        if page.run is not run:
+        if run.done():
             raise RuntimeError("stopped")  # nobody waits for this run any more
         part = (len(made) + step.index / steps) / len(scales)
         images = pixels(to_unit(torch.cat([step.xt, step.x0_hat])))
@@ -268,21 +193,3 @@ def whole(name: str, typed: Any, low: int, high: int) -> int:
 def pixels(images: Tensor) -> bytes:
     """Images (N, C, H, W) in [0, 1] as N * H * W * C bytes."""
     return to_uint8(images).permute(0, 2, 3, 1).cpu().numpy().tobytes()
-
-
-def listen(port: int, host: str) -> tuple[int, list[socket.socket]]:
-    """Sockets at this port, or at the next one that is free."""
-    try:
-        return port, bind_sockets(port, host)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        return listen(port + 1, host)
-
-
-def own_address() -> str:
-    """The address of this computer in its network; nothing is sent to find it."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
-        probe.connect(("192.0.2.1", 9))
-        return str(probe.getsockname()[0])
-    return socket.gethostname()
