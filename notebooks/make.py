@@ -56,17 +56,6 @@ if importlib.util.find_spec("aetherfusion") is None:
 #: What README says of Colab without an address, and with one.
 UPLOAD = "upload a lesson and the one file that `python -m pip wheel --no-deps .` makes."
 OPEN = f"open [lesson 00]({COLAB}/github/OWNER/REPO/blob/main/notebooks/00_start_here.ipynb)."
-
-
-def notebooks(beginnings: list[str]) -> list[Path]:
-    """The notebooks whose names begin with one of these; all of them for none."""
-    found = sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
-    chosen = [p for p in found if p.name.startswith(tuple(beginnings or [""]))]
-    if not chosen:
-        raise SystemExit(f"no notebook begins with {' or '.join(beginnings)}")
-    return chosen
-
-
 #: README's picture of each lesson: the figure, and the part of it: left, top, right, bottom.
 PICTURES = {
     "00": (4, (0.03, 0.0, 1.0, 1.0)),
@@ -78,6 +67,15 @@ PICTURES = {
     "06": (5, (0.1, 0.0, 1.0, 0.89)),
     "07": (6, (0.085, 0.07, 0.482, 0.855)),
 }
+
+
+def notebooks(beginnings: list[str]) -> list[Path]:
+    """The notebooks whose names begin with one of these; all of them for none."""
+    found = sorted(HERE.glob("[0-9][0-9]_*.ipynb"))
+    chosen = [p for p in found if p.name.startswith(tuple(beginnings or [""]))]
+    if not chosen:
+        raise SystemExit(f"no notebook begins with {' or '.join(beginnings)}")
+    return chosen
 
 
 def metadata(name: str) -> dict[str, object]:
